@@ -27,7 +27,7 @@ export interface ReceivedFrame {
 }
 
 /** Longest frame that is received or sent, without FCS. */
-export const FRAME_BYTES_MAX = 1984;
+export const FRAME_BYTES_MAX = 1968;
 
 /** Called once per frame, in order of arrival. Must not throw. */
 export type FrameHandler = (frame: ReceivedFrame) => void;

@@ -1,0 +1,166 @@
+/**
+ * The few Linux system calls that Node does not offer, through koffi. Everything here is synchronous except
+ * {@link pollAsync}, which waits on the thread pool.
+ */
+import koffi from "koffi";
+import { FabricError } from "../model/errors.ts";
+
+const libc = koffi.load("libc.so.6");
+
+koffi.struct("sock_fprog", { len: "uint16_t", filter: "void *" });
+
+const call = {
+  socket: libc.func("int socket(int domain, int type, int protocol)"),
+  setsockopt: libc.func("int setsockopt(int fd, int level, int name, void *value, uint32_t size)"),
+  attachFilter: libc.func("setsockopt", "int", ["int", "int", "int", "sock_fprog *", "uint32_t"]),
+  getsockopt: libc.func("int getsockopt(int fd, int level, int name, void *value, uint32_t *size)"),
+  bind: libc.func("int bind(int fd, void *address, uint32_t size)"),
+  connect: libc.func("int connect(int fd, void *address, uint32_t size)"),
+  listen: libc.func("int listen(int fd, int backlog)"),
+  sendto: libc.func(
+    "int64_t sendto(int fd, void *data, size_t size, int flags, void *address, uint32_t addressSize)",
+  ),
+  mmap: libc.func(
+    "void *mmap(void *hint, size_t length, int protection, int flags, int fd, int64_t offset)",
+  ),
+  munmap: libc.func("int munmap(void *address, size_t length)"),
+  poll: libc.func("int poll(void *fds, uint64_t count, int timeoutMs)"),
+  eventfd: libc.func("int eventfd(uint32_t initial, int flags)"),
+  setns: libc.func("int setns(int fd, int kind)"),
+  ioctl: libc.func("int ioctl(int fd, uint64_t request, void *argument)"),
+  if_nametoindex: libc.func("uint32_t if_nametoindex(const char *name)"),
+};
+
+/** Memory shared with the kernel; {@link MappedMemory.unmap} ends it, and the bytes must not be touched afterwards. */
+export interface MappedMemory {
+  readonly buffer: ArrayBuffer;
+  unmap(): void;
+}
+
+const ERRNO_NAMES = new Map(Object.entries(koffi.os.errno).map(([name, code]) => [code, name]));
+
+/** The name of the last failed call's error, for example `EPERM`. */
+export function lastErrno(): string {
+  const code = koffi.errno();
+  return ERRNO_NAMES.get(code) ?? `errno ${code}`;
+}
+
+function checked(result: number, action: string): number {
+  if (result >= 0) return result;
+  const name = lastErrno();
+  const hint = name === "EPERM" || name === "EACCES" ? "; run it as root" : "";
+  throw new FabricError("ERR_NET_SYSTEM_CALL", `Cannot ${action}: ${name}${hint}`);
+}
+
+export const AF_INET = 2;
+export const AF_PACKET = 17;
+export const SOCK_STREAM = 1;
+export const SOCK_DGRAM = 2;
+export const SOCK_RAW = 3;
+export const SOCK_NONBLOCK = 0o4000;
+export const SOCK_CLOEXEC = 0o2000000;
+
+export function openSocket(domain: number, type: number, protocol: number): number {
+  return checked(call.socket(domain, type | SOCK_CLOEXEC, protocol), "open a socket");
+}
+
+export function setSocketOption(fd: number, level: number, name: number, value: Buffer): void {
+  checked(
+    call.setsockopt(fd, level, name, value, value.length),
+    `set socket option ${level}/${name}`,
+  );
+}
+
+/** Sets an option whose value is one int. */
+export function setSocketFlag(fd: number, level: number, name: number, value: number): void {
+  const bytes = Buffer.alloc(4);
+  bytes.writeInt32LE(value);
+  setSocketOption(fd, level, name, bytes);
+}
+
+/** Attaches a classic BPF program (8 bytes an instruction). `filter` is copied by the kernel. */
+export function attachSocketFilter(fd: number, filter: Buffer): void {
+  const SOL_SOCKET = 1;
+  const SO_ATTACH_FILTER = 26;
+  const program = { len: filter.length / 8, filter };
+  checked(
+    call.attachFilter(fd, SOL_SOCKET, SO_ATTACH_FILTER, program, 16),
+    "attach a packet filter",
+  );
+}
+
+/** Reads an option into `value`; returns how many bytes the kernel wrote. */
+export function getSocketOption(fd: number, level: number, name: number, value: Buffer): number {
+  const size = new Uint32Array([value.length]);
+  checked(call.getsockopt(fd, level, name, value, size), `read socket option ${level}/${name}`);
+  return size[0]!;
+}
+
+export function bindSocket(fd: number, address: Buffer, what: string): void {
+  checked(call.bind(fd, address, address.length), `bind to ${what}`);
+}
+
+export function listenSocket(fd: number, backlog: number): void {
+  checked(call.listen(fd, backlog), "listen");
+}
+
+/** Starts connecting a non-blocking socket. @returns undefined when under way, else the errno name */
+export function startConnect(fd: number, address: Buffer): string | undefined {
+  if (call.connect(fd, address, address.length) === 0) return undefined;
+  const name = lastErrno();
+  return name === "EINPROGRESS" ? undefined : name;
+}
+
+/** Asks the kernel to send what stands in a transmit ring. @returns undefined, or the errno name */
+export function kickTransmitRing(fd: number, address: Buffer): string | undefined {
+  const MSG_DONTWAIT = 0x40;
+  const sent = call.sendto(fd, null, 0, MSG_DONTWAIT, address, address.length);
+  return Number(sent) < 0 ? lastErrno() : undefined;
+}
+
+/** Maps `length` bytes of a descriptor, shared, readable and writable. */
+export function mapShared(fd: number, length: number): MappedMemory {
+  const PROT_READ_WRITE = 3;
+  const MAP_SHARED = 1;
+  const pointer = call.mmap(null, length, PROT_READ_WRITE, MAP_SHARED, fd, 0);
+  if (koffi.address(pointer) === 0xffff_ffff_ffff_ffffn) checked(-1, "map a packet ring");
+  return {
+    buffer: koffi.view(pointer, length),
+    unmap: () => void checked(call.munmap(pointer, length), "unmap a packet ring"),
+  };
+}
+
+/**
+ * Waits on the thread pool until a descriptor of `fds` (struct pollfd, 8 bytes each) is ready.
+ *
+ * @returns how many are ready; 0 after `timeoutMs`; -1 if interrupted
+ */
+export function pollAsync(fds: Buffer, count: number, timeoutMs: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    call.poll.async(fds, count, timeoutMs, (error: Error | null, ready: number) => {
+      if (error) reject(error);
+      else resolve(ready);
+    });
+  });
+}
+
+/** A descriptor that becomes readable when 8 bytes are written to it. */
+export function openEventFd(): number {
+  const EFD_NONBLOCK_CLOEXEC = 0o2004000;
+  return checked(call.eventfd(0, EFD_NONBLOCK_CLOEXEC), "open an event descriptor");
+}
+
+/** Moves the calling thread into a network namespace. */
+export function enterNetworkNamespace(fd: number): void {
+  const CLONE_NEWNET = 0x4000_0000;
+  checked(call.setns(fd, CLONE_NEWNET), "enter a network namespace");
+}
+
+export function ioctl(fd: number, request: number, argument: Buffer, action: string): void {
+  checked(call.ioctl(fd, request, argument), action);
+}
+
+/** The index of an interface in the thread's network namespace; 0 if there is none. */
+export function interfaceIndex(name: string): number {
+  return call.if_nametoindex(name);
+}

@@ -1,0 +1,284 @@
+/**
+ * An AF_PACKET socket with memory-mapped TPACKET_V2 receive and transmit rings. Frames are read and written in
+ * the kernel's memory; one system call sends a batch. The kernel filter is attached before bind, so that no
+ * unfiltered frame is ever queued.
+ *
+ * @see Linux Documentation/networking/packet_mmap.rst
+ */
+import { closeSync } from "node:fs";
+import { FabricError } from "../model/errors.ts";
+import { bootpFilter, encodeBpf } from "./bpf.ts";
+import {
+  FRAME_BYTES_MAX,
+  type FrameHandler,
+  type FrameSocket,
+  type FrameSocketCounters,
+  type ReceivedFrame,
+  type TransmitBuffer,
+} from "./frame-socket.ts";
+import { findInterfaceIndex, readHardwareAddress } from "./interface-info.ts";
+import {
+  AF_PACKET,
+  attachSocketFilter,
+  bindSocket,
+  getSocketOption,
+  kickTransmitRing,
+  type MappedMemory,
+  mapShared,
+  openSocket,
+  SOCK_RAW,
+  setSocketFlag,
+  setSocketOption,
+} from "./libc.ts";
+import type { Poller } from "./poller.ts";
+
+const SOL_SOCKET = 1;
+const SO_RCVBUFFORCE = 33;
+const SOL_PACKET = 263;
+const PACKET_RX_RING = 5;
+const PACKET_STATISTICS = 6;
+const PACKET_VERSION = 10;
+const PACKET_TX_RING = 13;
+const PACKET_LOSS = 14;
+const PACKET_IGNORE_OUTGOING = 23;
+const TPACKET_V2 = 1;
+const ETH_P_ALL = 0x0003;
+const ETH_P_IP = 0x0800;
+
+const TP_STATUS_KERNEL = 0;
+const TP_STATUS_USER = 1;
+const TP_STATUS_LOSING = 4;
+const TP_STATUS_CSUM_NOT_READY = 8;
+const TP_STATUS_VLAN_VALID = 0x10;
+const TX_AVAILABLE = 0;
+const TX_SEND_REQUEST = 1;
+const TX_WRONG_FORMAT = 4;
+
+/** Offsets in struct tpacket2_hdr (status at 0), followed by struct sockaddr_ll at 32. */
+const HEADER = { length: 4, snapLength: 8, mac: 12, vlanTci: 24, linkAddress: 32 };
+/** Where a frame to send starts: TPACKET2_HDRLEN - sizeof(struct sockaddr_ll). */
+const TX_DATA_OFFSET = 32;
+const SLOT_BYTES = 2048;
+const BLOCK_BYTES = 64 * 1024;
+const RX_SLOTS = 4096;
+const TX_SLOTS = 512;
+/** Frames handled before the event loop gets a turn. */
+const BATCH_FRAMES_MAX = 256;
+const RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024;
+
+export interface PacketRingOptions {
+  /** The interface to receive on, in the calling thread's network namespace. */
+  readonly interfaceName: string;
+  /** UDP destination port and first payload octet (BOOTP `op`) of the frames to keep. */
+  readonly udpPort: number;
+  readonly bootpOp: 1 | 2;
+  readonly poller: Poller;
+}
+
+/**
+ * Opens a ring on an interface. Call it inside the interface's network namespace; the socket stays there.
+ *
+ * @throws FabricError ERR_USAGE_INTERFACE if there is no such interface, ERR_NET_SYSTEM_CALL without CAP_NET_RAW
+ */
+export function openPacketRing(options: PacketRingOptions): PacketRing {
+  const ifindex = findInterfaceIndex(options.interfaceName);
+  if (ifindex === undefined) {
+    throw new FabricError(
+      "ERR_USAGE_INTERFACE",
+      `Cannot receive on "${options.interfaceName}": no such interface; see 'ip link'`,
+    );
+  }
+  const fd = openSocket(AF_PACKET, SOCK_RAW, 0);
+  try {
+    const filter = bootpFilter(options.udpPort, options.bootpOp, FRAME_BYTES_MAX);
+    attachSocketFilter(fd, encodeBpf(filter));
+    setSocketFlag(fd, SOL_PACKET, PACKET_VERSION, TPACKET_V2);
+    setSocketFlag(fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, 1);
+    setSocketFlag(fd, SOL_PACKET, PACKET_LOSS, 1);
+    setSocketFlag(fd, SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER_BYTES);
+    setSocketOption(fd, SOL_PACKET, PACKET_RX_RING, ringRequest(RX_SLOTS));
+    setSocketOption(fd, SOL_PACKET, PACKET_TX_RING, ringRequest(TX_SLOTS));
+    const memory = mapShared(fd, (RX_SLOTS + TX_SLOTS) * SLOT_BYTES);
+    bindSocket(fd, linkAddress(ETH_P_ALL, ifindex), options.interfaceName);
+    const hardwareAddress = readHardwareAddress(options.interfaceName);
+    return new PacketRing({ fd, memory, ifindex, hardwareAddress, poller: options.poller });
+  } catch (error) {
+    closeSync(fd);
+    throw error;
+  }
+}
+
+/** struct tpacket_req: block size, block count, frame size, frame count. */
+function ringRequest(slots: number): Buffer {
+  const blocks = (slots * SLOT_BYTES) / BLOCK_BYTES;
+  return Buffer.from(new Uint32Array([BLOCK_BYTES, blocks, SLOT_BYTES, slots]).buffer);
+}
+
+/** struct sockaddr_ll; the protocol is in network byte order. */
+function linkAddress(protocol: number, ifindex: number): Buffer {
+  const address = Buffer.alloc(20);
+  address.writeUInt16LE(AF_PACKET, 0);
+  address.writeUInt16BE(protocol, 2);
+  address.writeInt32LE(ifindex, 4);
+  address.writeUInt8(6, 11);
+  return address;
+}
+
+/** A packet socket and its two rings; see {@link openPacketRing}. */
+export class PacketRing implements FrameSocket {
+  readonly hardwareAddress: number;
+  readonly ifindex: number;
+  readonly counters: FrameSocketCounters = {
+    received: 0,
+    transmitted: 0,
+    droppedByKernel: 0,
+    transmitFailed: 0,
+  };
+  readonly #fd: number;
+  readonly #memory: MappedMemory;
+  readonly #poller: Poller;
+  readonly #words: Int32Array;
+  readonly #frame: ReceivedFrame;
+  readonly #transmitSlots: TransmitBuffer[];
+  readonly #destination: Buffer;
+  #receiveSlot = 0;
+  #transmitSlot = 0;
+  #pending = 0;
+  #pendingIfindex = 0;
+  #closed = false;
+
+  constructor(parts: {
+    fd: number;
+    memory: MappedMemory;
+    ifindex: number;
+    hardwareAddress: number;
+    poller: Poller;
+  }) {
+    this.#fd = parts.fd;
+    this.#memory = parts.memory;
+    this.#poller = parts.poller;
+    this.ifindex = parts.ifindex;
+    this.hardwareAddress = parts.hardwareAddress;
+    const { buffer } = parts.memory;
+    this.#words = new Int32Array(buffer);
+    this.#frame = {
+      bytes: new Uint8Array(buffer),
+      view: new DataView(buffer),
+      offset: 0,
+      length: 0,
+      wireLength: 0,
+      ifindex: parts.ifindex,
+      vlanId: 0,
+      checksumNotReady: false,
+    };
+    this.#transmitSlots = Array.from({ length: TX_SLOTS }, (_, slot) => {
+      const start = transmitOffset(slot) + TX_DATA_OFFSET;
+      return {
+        bytes: new Uint8Array(buffer, start, FRAME_BYTES_MAX),
+        view: new DataView(buffer, start, FRAME_BYTES_MAX),
+      };
+    });
+    this.#destination = linkAddress(ETH_P_IP, parts.ifindex);
+  }
+
+  async receive(handler: FrameHandler, signal: AbortSignal): Promise<void> {
+    if (signal.aborted || this.#closed) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#poller.watch(this.#fd, (failed) => {
+      this.#drain(handler);
+      if (failed) this.#clearError();
+    });
+    signal.addEventListener("abort", () => resolve(), { once: true });
+    await promise;
+    if (!this.#closed) this.#poller.unwatch(this.#fd);
+  }
+
+  reserve(): TransmitBuffer | undefined {
+    const status = Atomics.load(this.#words, transmitOffset(this.#transmitSlot) / 4);
+    if (status !== TX_AVAILABLE && status !== TX_WRONG_FORMAT) {
+      this.flush();
+      if (Atomics.load(this.#words, transmitOffset(this.#transmitSlot) / 4) !== TX_AVAILABLE) {
+        this.counters.transmitFailed += 1;
+        return undefined;
+      }
+    }
+    const slot = this.#transmitSlots[this.#transmitSlot]!;
+    slot.bytes.fill(0);
+    return slot;
+  }
+
+  commit(length: number, ifindex: number): void {
+    if (this.#pending > 0 && this.#pendingIfindex !== ifindex) this.flush();
+    const offset = transmitOffset(this.#transmitSlot);
+    this.#words[(offset + HEADER.length) / 4] = length;
+    Atomics.store(this.#words, offset / 4, TX_SEND_REQUEST);
+    this.#transmitSlot = (this.#transmitSlot + 1) % TX_SLOTS;
+    this.#pending += 1;
+    this.#pendingIfindex = ifindex;
+    // A slot that wraps onto an unsent one would stall the ring.
+    if (this.#pending >= TX_SLOTS / 2) this.flush();
+  }
+
+  /** Sends what was committed. Called at the end of each batch; call it yourself after a commit outside a handler. */
+  flush(): void {
+    if (this.#pending === 0) return;
+    this.#destination.writeInt32LE(this.#pendingIfindex, 4);
+    const failure = kickTransmitRing(this.#fd, this.#destination);
+    if (failure === undefined) this.counters.transmitted += this.#pending;
+    else this.counters.transmitFailed += this.#pending;
+    this.#pending = 0;
+  }
+
+  /** Asks the kernel how many frames it dropped because the ring was full; the kernel's own counter restarts. */
+  readStatistics(): FrameSocketCounters {
+    const statistics = Buffer.alloc(8);
+    getSocketOption(this.#fd, SOL_PACKET, PACKET_STATISTICS, statistics);
+    this.counters.droppedByKernel += statistics.readUInt32LE(4);
+    return this.counters;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#poller.unwatch(this.#fd);
+    closeSync(this.#fd);
+    this.#memory.unmap();
+  }
+
+  #drain(handler: FrameHandler): void {
+    for (let count = 0; count < BATCH_FRAMES_MAX && !this.#closed; count += 1) {
+      const offset = this.#receiveSlot * SLOT_BYTES;
+      const status = Atomics.load(this.#words, offset / 4);
+      if ((status & TP_STATUS_USER) === 0) break;
+      this.#present(offset, status);
+      handler(this.#frame);
+      Atomics.store(this.#words, offset / 4, TP_STATUS_KERNEL);
+      this.#receiveSlot = (this.#receiveSlot + 1) % RX_SLOTS;
+    }
+    if (!this.#closed) this.flush();
+  }
+
+  #present(offset: number, status: number): void {
+    const frame = this.#frame;
+    const view = frame.view;
+    frame.offset = offset + view.getUint16(offset + HEADER.mac, true);
+    frame.length = Math.min(view.getUint32(offset + HEADER.snapLength, true), FRAME_BYTES_MAX);
+    frame.wireLength = view.getUint32(offset + HEADER.length, true);
+    frame.ifindex = view.getInt32(offset + HEADER.linkAddress + 4, true);
+    const tagged = (status & TP_STATUS_VLAN_VALID) !== 0;
+    frame.vlanId = tagged ? view.getUint16(offset + HEADER.vlanTci, true) & 0x0fff : 0;
+    frame.checksumNotReady = (status & TP_STATUS_CSUM_NOT_READY) !== 0;
+    this.counters.received += 1;
+    if ((status & TP_STATUS_LOSING) !== 0) this.readStatistics();
+  }
+
+  /** ENETDOWN and the like stay pending until read; unread, they would make every poll return at once. */
+  #clearError(): void {
+    const SO_ERROR = 4;
+    getSocketOption(this.#fd, SOL_SOCKET, SO_ERROR, Buffer.alloc(4));
+  }
+}
+
+function transmitOffset(slot: number): number {
+  return (RX_SLOTS + slot) * SLOT_BYTES;
+}

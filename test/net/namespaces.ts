@@ -1,0 +1,28 @@
+/** Throw-away network namespaces for tests: made by the test, removed when it ends, also when it fails. */
+import { execFileSync } from "node:child_process";
+import { existsSync } from "node:fs";
+
+let count = 0;
+
+/** True where namespaces can be made: root with iproute2. */
+export const canMakeNamespaces = process.getuid?.() === 0 && existsSync("/usr/sbin/ip");
+
+export function ip(...args: string[]): string {
+  return execFileSync("ip", args, { encoding: "utf8" });
+}
+
+/** A namespace with a unique name; `using` removes it. */
+export function makeNamespace(label: string): { name: string } & Disposable {
+  count += 1;
+  const name = `gst-${label}-${process.pid}-${count}`;
+  ip("netns", "add", name);
+  ip("-n", name, "link", "set", "lo", "up");
+  return { name, [Symbol.dispose]: () => void ip("netns", "del", name) };
+}
+
+/** A veth pair `near` in `a` and `far` in `b`, both up. */
+export function connect(a: string, near: string, b: string, far: string): void {
+  ip("-n", a, "link", "add", "name", near, "type", "veth", "peer", "name", far, "netns", b);
+  ip("-n", a, "link", "set", "dev", near, "up");
+  ip("-n", b, "link", "set", "dev", far, "up");
+}
