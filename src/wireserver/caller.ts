@@ -1,0 +1,23 @@
+/** Who is calling: known by source address only, as on the real fabric, and resolved here and nowhere else. */
+
+import { parseIpv4 } from "../model/ipv4-address.ts";
+import { refuse } from "./refusal.ts";
+import type { WireContainer, WireDirectory } from "./wire-container.ts";
+
+const IPV4_MAPPED = /^::ffff:/i;
+
+/**
+ * The container that a source address belongs to.
+ *
+ * @param remoteAddress - as the socket tells it; an IPv4-mapped IPv6 address counts as the IPv4 address
+ * @throws FabricError ERR_WIRE_UNKNOWN_CALLER
+ */
+export function requireCaller(directory: WireDirectory, remoteAddress: string): WireContainer {
+  const text = remoteAddress.replace(IPV4_MAPPED, "");
+  const container = text.includes(":") ? undefined : directory.findByAddress(parseIpv4(text));
+  if (container !== undefined) return container;
+  throw refuse(
+    "ERR_WIRE_UNKNOWN_CALLER",
+    `ValidateIpAddress: no container has the address ${text}; only containers of this node may ask`,
+  );
+}

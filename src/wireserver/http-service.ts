@@ -1,0 +1,107 @@
+/** What the three services that face guests have in common: bounds, callers, refusals, and no surprises. */
+
+import fastify, {
+  type FastifyBaseLogger,
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+  LogController,
+} from "fastify";
+import { requireCaller } from "./caller.ts";
+import { type Refusal, refusalOf, refuse } from "./refusal.ts";
+import type { WireContainer, WireDirectory, WireObserver } from "./wire-container.ts";
+
+/** A guest that is slower than this is cut off; clients give up after 10 s themselves. */
+const REQUEST_TIMEOUT_MS = 10_000;
+const KEEP_ALIVE_TIMEOUT_MS = 5_000;
+/** One node's containers, a few connections each. */
+const CONNECTIONS_MAX = 8_192;
+const CALLER = "caller";
+
+/** How a service writes its errors: XML on the wire server, JSON elsewhere. */
+export interface ErrorBody {
+  readonly type: string;
+  render(refusal: Refusal & { readonly message: string }): string;
+}
+
+/** What every service that faces guests is made of. */
+export interface GuestServiceOptions {
+  readonly directory: WireDirectory;
+  readonly observer: WireObserver;
+  /** Absent: silent. */
+  readonly logger?: FastifyBaseLogger;
+}
+
+/** A route's work: the caller is already known, what it throws becomes the answer. */
+export type GuestHandler = (
+  caller: WireContainer,
+  request: FastifyRequest,
+  reply: FastifyReply,
+) => FastifyReply | Promise<FastifyReply>;
+
+/**
+ * Makes an HTTP service for guests. It does not listen: the caller does `await app.ready()` and then
+ * `app.server.listen({ fd })` with a socket that was opened in the right network namespace.
+ *
+ * @param handle - gets every request, of any method and path; it answers 404 by throwing ERR_WIRE_NOT_FOUND
+ */
+export function createGuestService(
+  options: GuestServiceOptions & {
+    readonly bodyBytesMax: number;
+    readonly errorBody: ErrorBody;
+    readonly handle: GuestHandler;
+  },
+): FastifyInstance {
+  const { directory, observer, errorBody } = options;
+  const app = fastify({
+    ...(options.logger === undefined ? {} : { loggerInstance: options.logger }),
+    logController: new LogController({ disableRequestLogging: true }),
+    bodyLimit: options.bodyBytesMax,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
+    frameworkErrors: (error, _request, reply) => answerRefusal(error, reply, errorBody),
+  });
+  app.server.maxConnections = CONNECTIONS_MAX;
+  acceptAnyBodyAsText(app);
+  // Before the body is read: nobody but a container may make this process hold anything.
+  app.decorateRequest(CALLER, null);
+  app.addHook("onRequest", async (request) => {
+    request.setDecorator(CALLER, requireCaller(directory, request.ip));
+  });
+  // Guests ask under several spellings of one path, and the query decides; see `wire-query.ts`.
+  app.all("/*", (request, reply) =>
+    options.handle(request.getDecorator<WireContainer>(CALLER), request, reply),
+  );
+  app.setNotFoundHandler((request, reply) =>
+    answerRefusal(refuse("ERR_WIRE_NOT_FOUND", notFoundText(request)), reply, errorBody),
+  );
+  app.setErrorHandler((thrown, request, reply) => {
+    const refusal = refusalOf(thrown);
+    if (refusal.reason !== undefined) observer.refused(request.ip, refusal.reason);
+    if (refusal.status >= 500) request.log.error({ err: thrown }, "request failed");
+    return answerRefusal(thrown, reply, errorBody);
+  });
+  return app;
+}
+
+/** The text of the refusal of a path or query that nothing serves. */
+export function notFoundText(request: FastifyRequest): string {
+  return `nothing is served for ${request.method} ${request.url.slice(0, 200)}`;
+}
+
+/** Guests send XML under several media types, and some none; so a body is text, and its reader decides. */
+function acceptAnyBodyAsText(app: FastifyInstance): void {
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser("*", { parseAs: "buffer" }, (_request, body, done) => {
+    try {
+      done(null, new TextDecoder("utf-8", { fatal: true }).decode(Buffer.from(body)));
+    } catch (cause) {
+      done(refuse("ERR_WIRE_REQUEST_MALFORMED", "the body is not UTF-8", cause));
+    }
+  });
+}
+
+function answerRefusal(thrown: unknown, reply: FastifyReply, body: ErrorBody): FastifyReply {
+  const refusal = refusalOf(thrown);
+  return reply.code(refusal.status).type(body.type).send(body.render(refusal));
+}

@@ -1,0 +1,18 @@
+/** Wire server, host plugin and instance metadata: what a guest can ask its host. */
+
+export { createHostPlugin, HOST_PLUGIN_PORT } from "./host-plugin.ts";
+export type { GuestServiceOptions } from "./http-service.ts";
+export type { MetadataPlace } from "./instance-metadata.ts";
+export { createMetadataService, type MetadataServiceOptions } from "./metadata-service.ts";
+export type { RefusalCode } from "./refusal.ts";
+export type {
+  HealthReport,
+  RefusalReason,
+  WireContainer,
+  WireDirectory,
+  WireEndpoint,
+  WireInstance,
+  WireObserver,
+  WireRequestKind,
+} from "./wire-container.ts";
+export { createWireServer, type WireServerOptions } from "./wire-server.ts";
