@@ -1,0 +1,29 @@
+export {
+  type DocumentKey,
+  type DocumentSchema,
+  findDocument,
+  listDocuments,
+  readDocument,
+  type StoredDocument,
+} from "./document.ts";
+export {
+  type Compare,
+  type FabricStore,
+  type GetResult,
+  KEY_BYTES_MAX,
+  type KeyValue,
+  type ListOptions,
+  type ListResult,
+  type Operation,
+  type OperationResult,
+  type StoreEvent,
+  type StoreStatus,
+  type Transaction,
+  type TransactionResult,
+  TXN_BYTES_MAX,
+  TXN_OPS_MAX,
+  type WatchItem,
+} from "./fabric-store.ts";
+export { openMemoryStore } from "./memory-store.ts";
+export { openSqliteStore } from "./sqlite-store.ts";
+export { UPDATE_ATTEMPTS_MAX, type UpdateOutcome, updateDocument } from "./update.ts";

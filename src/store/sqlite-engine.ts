@@ -1,0 +1,205 @@
+/**
+ * History in one SQLite file. WAL with synchronous=FULL: a commit returns after the log is on disk. The connection
+ * holds SQLite's exclusive file lock for its whole life, so that a second process fails at open instead of at some
+ * later write; the lock belongs to the process and is gone with it, however it ended.
+ */
+import { DatabaseSync, type StatementSync } from "node:sqlite";
+import { errorText, FabricError } from "../model/errors.ts";
+import type { HistoryRow, RangeQuery, StoreEngine } from "./store-engine.ts";
+
+/** Bumped when the tables change; PRAGMA user_version of the file. */
+const SCHEMA_VERSION = 1;
+
+/** First character after every one that a key may have, so `prefix + KEY_END` is behind all keys with that prefix. */
+const KEY_END = "\x7f";
+
+const SQLITE_BUSY = 5;
+
+const SCHEMA = `
+  CREATE TABLE history (
+    key        TEXT    NOT NULL,
+    rev        INTEGER NOT NULL,
+    create_rev INTEGER NOT NULL,
+    version    INTEGER NOT NULL,
+    value      TEXT,              -- JSON; NULL: this revision deleted the key
+    PRIMARY KEY (key, rev)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX history_by_rev ON history (rev, key);
+  CREATE TABLE head (
+    only          INTEGER PRIMARY KEY CHECK (only = 1),
+    rev           INTEGER NOT NULL,
+    compacted_rev INTEGER NOT NULL
+  ) STRICT;
+  INSERT INTO head VALUES (1, 0, 0);
+  PRAGMA user_version = ${SCHEMA_VERSION};
+`;
+
+const COLUMNS = "key, rev, create_rev AS createRev, version, value";
+
+/** With one max(), SQLite takes the bare columns from the row that has the maximum (documented behaviour). */
+const RANGE = `
+  SELECT key, max(rev) AS rev, create_rev AS createRev, version, value FROM history
+  WHERE key >= ? AND key > ? AND key < ? AND rev <= ?
+  GROUP BY key HAVING value IS NOT NULL ORDER BY key LIMIT ?`;
+
+const SUPERSEDED = `
+  DELETE FROM history AS old WHERE rev < ?1 AND EXISTS
+    (SELECT 1 FROM history AS new WHERE new.key = old.key AND new.rev > old.rev AND new.rev <= ?1)`;
+
+/** A {@link StoreEngine} over a SQLite file. */
+export class SqliteEngine implements StoreEngine {
+  readonly name = "sqlite";
+  rev = 0;
+  compactedRev = 0;
+  readonly #db: DatabaseSync;
+  readonly #key: StatementSync;
+  readonly #range: StatementSync;
+  readonly #changes: StatementSync;
+  readonly #insert: StatementSync;
+  readonly #setRev: StatementSync;
+
+  /** @throws FabricError `ERR_STORE_LOCKED` or `ERR_STORE_OPEN`, naming the path */
+  constructor(path: string) {
+    this.#db = openDatabase(path);
+    const prepare = (sql: string) => this.#db.prepare(sql);
+    this.#key = prepare(
+      `SELECT ${COLUMNS} FROM history WHERE key = ? AND rev <= ? ORDER BY rev DESC LIMIT 1`,
+    );
+    this.#range = prepare(RANGE);
+    this.#changes = prepare(
+      `SELECT ${COLUMNS} FROM history INDEXED BY history_by_rev
+       WHERE rev >= ? AND key >= ? AND key < ? ORDER BY rev, key LIMIT ?`,
+    );
+    this.#insert = prepare("INSERT INTO history VALUES (?, ?, ?, ?, ?)");
+    this.#setRev = prepare("UPDATE head SET rev = ?");
+    this.#readHead();
+  }
+
+  readKey(key: string, rev: number): HistoryRow | undefined {
+    const row = this.#key.get(key, rev);
+    return row === undefined ? undefined : historyRow(row);
+  }
+
+  readRange({ prefix, rev, after, limit }: RangeQuery): HistoryRow[] {
+    return this.#range.all(prefix, after, prefix + KEY_END, rev, limit).map(historyRow);
+  }
+
+  readChanges(prefix: string, fromRev: number, limit: number): HistoryRow[] {
+    return this.#changes.all(fromRev, prefix, prefix + KEY_END, limit).map(historyRow);
+  }
+
+  countKeys(): number {
+    return this.readRange({ prefix: "", rev: this.rev, after: "", limit: -1 }).length;
+  }
+
+  append(rows: readonly HistoryRow[]): void {
+    for (const { key, rev, createRev, version, text } of rows) {
+      this.#insert.run(key, rev, createRev, version, text ?? null);
+      this.rev = rev;
+    }
+  }
+
+  batch(work: () => void): void {
+    const before = this.rev;
+    this.#begin();
+    try {
+      work();
+      if (this.rev !== before) this.#setRev.run(this.rev);
+    } catch (cause) {
+      this.rev = before;
+      this.#rollback(cause);
+      throw new FabricError("ERR_STORE_FAILED", "Cannot write to the store", { cause });
+    }
+    this.#commit();
+  }
+
+  compact(upTo: number): void {
+    this.batch(() => {
+      // In this order: a tombstone must first take the rows before it along.
+      this.#db.prepare(SUPERSEDED).run(upTo);
+      this.#db.prepare("DELETE FROM history WHERE rev < ? AND value IS NULL").run(upTo);
+      this.#db.prepare("UPDATE head SET compacted_rev = ?").run(upTo);
+    });
+    this.compactedRev = upTo;
+  }
+
+  close(): void {
+    this.#db.close();
+  }
+
+  #begin(): void {
+    try {
+      this.#db.exec("BEGIN IMMEDIATE");
+    } catch (cause) {
+      throw new FabricError("ERR_STORE_FAILED", "Cannot write to the store", { cause });
+    }
+  }
+
+  #commit(): void {
+    try {
+      this.#db.exec("COMMIT");
+    } catch (cause) {
+      throw new FabricError("ERR_STORE_UNCERTAIN", "Cannot tell if a write was kept", { cause });
+    }
+  }
+
+  #rollback(because: unknown): void {
+    if (!this.#db.isTransaction) return; // SQLite undid it by itself, as on a full disk
+    try {
+      this.#db.exec("ROLLBACK");
+    } catch (cause) {
+      const text = `Cannot undo a failed write (${errorText(because)})`;
+      throw new FabricError("ERR_STORE_UNCERTAIN", text, { cause });
+    }
+  }
+
+  #readHead(): void {
+    const head = this.#db.prepare("SELECT rev, compacted_rev FROM head").get();
+    this.rev = Number(head?.["rev"]);
+    this.compactedRev = Number(head?.["compacted_rev"]);
+  }
+}
+
+function openDatabase(path: string): DatabaseSync {
+  let db: DatabaseSync | undefined;
+  try {
+    db = new DatabaseSync(path, { timeout: 0 });
+    db.exec("PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL");
+    db.exec("PRAGMA synchronous = FULL; BEGIN EXCLUSIVE");
+    migrate(db);
+    db.exec("COMMIT");
+    return db;
+  } catch (cause) {
+    db?.close();
+    throw openError(path, cause);
+  }
+}
+
+function migrate(db: DatabaseSync): void {
+  const version = Number(db.prepare("PRAGMA user_version").get()?.["user_version"]);
+  if (version === SCHEMA_VERSION) return;
+  if (version !== 0) throw new Error(`its format is ${version}, this program's ${SCHEMA_VERSION}`);
+  db.exec(SCHEMA);
+}
+
+function openError(path: string, cause: unknown): FabricError {
+  const busy = cause instanceof Error && "errcode" in cause && cause.errcode === SQLITE_BUSY;
+  if (!busy) return new FabricError("ERR_STORE_OPEN", `Cannot open the store ${path}`, { cause });
+  return new FabricError(
+    "ERR_STORE_LOCKED",
+    `The store ${path} is in use by another goalstate; stop that one or choose another data folder`,
+    { cause },
+  );
+}
+
+/** STRICT tables guarantee the column types, so this only names them. */
+function historyRow(row: Record<string, unknown>): HistoryRow {
+  const text = row["value"];
+  return {
+    key: String(row["key"]),
+    rev: Number(row["rev"]),
+    createRev: Number(row["createRev"]),
+    version: Number(row["version"]),
+    text: typeof text === "string" ? text : undefined,
+  };
+}

@@ -1,0 +1,10 @@
+export {
+  BOOTS_KEPT,
+  type BootTrace,
+  type BootTraceOptions,
+  createBootTrace,
+  type Evidence,
+  type FollowedMilestone,
+  type TimelineEntry,
+} from "./boot-trace.ts";
+export { findWait, type Wait, why } from "./why.ts";
