@@ -23,7 +23,9 @@ const GUEST_AGENT = "guestagent";
 
 const LINES_MAX = 400;
 
-/** Clocks, randomness, environment and terminal belong to the CLI; these files are the exceptions. */
+/**
+ * Clocks, randomness, environment and terminal belong to the CLI; these files are the exceptions.
+ */
 const EDGES: Readonly<Record<string, string>> = {
   "src/guestagent/main.ts": "the guest agent's own entry point: it has no CLI above it",
 };

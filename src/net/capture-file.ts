@@ -1,10 +1,10 @@
 /**
- * Capture files in the classic pcap format, read and written. Wireshark and tcpdump read what this writes; pcapng
- * is refused by name.
+ * Capture files in the classic pcap format, read and written. Wireshark and tcpdump read what this
+ * writes; pcapng is refused by name.
  *
  * ```
- * file:    magic(4) major(2) minor(2) zone(4) accuracy(4) snaplen(4) linktype(4)     24 bytes, then records
- * record:  seconds(4) fraction(4) captured(4) length(4)                              16 bytes, then the frame
+ * file, then records:    magic(4) major(2) minor(2) zone(4) accuracy(4) snaplen(4) linktype(4)
+ * record, then its frame: seconds(4) fraction(4) captured(4) length(4)
  * ```
  *
  * @see https://datatracker.ietf.org/doc/draft-ietf-opsawg-pcap/
@@ -42,7 +42,10 @@ export interface CapturedFrame {
   readonly wireLength: number;
 }
 
-/** Where the file's records end: at its last byte, inside a record, or at a record that cannot be one. */
+/**
+ * Where the file's records end: at its last byte, inside a record, or at a record that cannot be
+ * one.
+ */
 export type CaptureEnd =
   | { readonly kind: "complete" }
   | { readonly kind: "truncated" | "damaged"; readonly offset: number };
@@ -62,7 +65,10 @@ export type CaptureMalformed = {
   readonly reason: "too-short" | "not-pcap" | "is-pcapng" | "unknown-version" | "not-ethernet";
 };
 
-/** Decodes a whole pcap file of either byte order and resolution. Never throws; frames are views of `bytes`. */
+/**
+ * Decodes a whole pcap file of either byte order and resolution. Never throws; frames are views of
+ * `bytes`.
+ */
 export function decodeCapture(bytes: Uint8Array): Capture | CaptureMalformed {
   if (bytes.length < FILE_HEADER_BYTES) return { kind: "malformed", reason: "too-short" };
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -82,7 +88,8 @@ export function decodeCapture(bytes: Uint8Array): Capture | CaptureMalformed {
 /**
  * Reads a capture, from a file or from memory.
  *
- * @throws FabricError `ERR_CAPTURE_READ` if the file cannot be read, `ERR_CAPTURE_FORMAT` if it is no capture
+ * @throws FabricError `ERR_CAPTURE_READ` if the file cannot be read, `ERR_CAPTURE_FORMAT` if it is
+ * no capture
  */
 export async function readCapture(source: string | Uint8Array): Promise<Capture> {
   const name = typeof source === "string" ? source : "the capture";

@@ -1,6 +1,7 @@
 /**
- * A frame socket between two capture files: what it receives comes from one, what is sent goes into the other. A
- * reply carries the timestamp of the request that caused it, so the same input gives the same output, byte for byte.
+ * A frame socket between two capture files: what it receives comes from one, what is sent goes into
+ * the other. A reply carries the timestamp of the request that caused it, so the same input gives
+ * the same output, byte for byte.
  */
 import {
   type Capture,
@@ -34,8 +35,9 @@ export interface CaptureFrameSocketOptions {
   /** True if the frames were captured on a host whose guests leave UDP checksums to the NIC. */
   readonly checksumNotReady?: boolean;
   /**
-   * Awaited after each frame: resolves when everything that the frame caused has been sent. If absent, one turn of
-   * the event loop; a handler that waits longer needs this, or its reply gets a later frame's timestamp.
+   * Awaited after each frame: resolves when everything that the frame caused has been sent. If
+   * absent, one turn of the event loop; a handler that waits longer needs this, or its reply gets a
+   * later frame's timestamp.
    */
   readonly settle?: () => Promise<unknown>;
 }
@@ -47,7 +49,8 @@ export interface CaptureFrameSocket extends FrameSocket {
 }
 
 /**
- * Opens both files. Frames with an 802.1Q tag are received as the kernel gives them: untagged, with `vlanId`.
+ * Opens both files. Frames with an 802.1Q tag are received as the kernel gives them: untagged, with
+ * `vlanId`.
  *
  * @throws FabricError `ERR_CAPTURE_READ`, `ERR_CAPTURE_FORMAT` or `ERR_CAPTURE_WRITE`
  */
@@ -129,7 +132,10 @@ function emptyFrame(ifindex: number, checksumNotReady: boolean): ReceivedFrame {
   return { ...frameBuffer(), ...fixed, ifindex, checksumNotReady };
 }
 
-/** Copies a captured frame into the reused one: without its VLAN tag, and cut to what a socket can give. */
+/**
+ * Copies a captured frame into the reused one: without its VLAN tag, and cut to what a socket can
+ * give.
+ */
 function fillFrame(frame: ReceivedFrame, captured: Uint8Array, wireLength: number): void {
   const tag = findVlanTag(captured);
   const head = captured.subarray(0, tag === undefined ? FRAME_BYTES_MAX : ADDRESSES_BYTES);
