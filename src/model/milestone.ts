@@ -1,6 +1,9 @@
 /** The steps of a boot, in the order in which a healthy one reaches them. */
 
-/** Every milestone, first to last. Names and order are a contract: scripts read them from `ps --json`. */
+/**
+ * Every milestone, first to last. Names and order are a contract: scripts read them from `ps
+ * --json`.
+ */
 export const MILESTONES = [
   "placed",
   "network-allocated",

@@ -23,7 +23,8 @@ export interface StoredDocument<T> {
 /**
  * The value of `kv` as the schema's type.
  *
- * @throws FabricError `ERR_STORE_BAD_DOCUMENT` naming key and revision, with the schema's error as cause
+ * @throws FabricError `ERR_STORE_BAD_DOCUMENT` naming key and revision, with the schema's error as
+ * cause
  */
 export function readDocument<T>(kv: KeyValue, schema: DocumentSchema<T>): T {
   try {

@@ -29,8 +29,9 @@ interface Queued {
 }
 
 /**
- * A {@link FabricStore} in this process. Transactions that are queued in one turn of the event loop are evaluated in
- * order, each as its own revision, and made durable by one commit; reads see committed state only.
+ * A {@link FabricStore} in this process. Transactions that are queued in one turn of the event loop
+ * are evaluated in order, each as its own revision, and made durable by one commit; reads see
+ * committed state only.
  */
 export class EmbeddedStore implements FabricStore {
   readonly #engine: StoreEngine;

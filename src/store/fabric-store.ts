@@ -1,10 +1,11 @@
 /**
- * The fabric's memory: one ordered history of small JSON documents. Managers write goals, agents write status,
- * everybody else watches. The contract is what etcd also gives (ordered revisions, compare-and-swap over several
- * keys, watch from a revision), so that an engine can be replaced without touching a caller.
+ * The fabric's memory: one ordered history of small JSON documents. Managers write goals, agents
+ * write status, everybody else watches. The contract is what etcd also gives (ordered revisions,
+ * compare-and-swap over several keys, watch from a revision), so that an engine can be replaced
+ * without touching a caller.
  *
- * There is deliberately no `lease` here: a key that dies with its node means something only when there are several
- * nodes, and comes with the engine that serves them.
+ * There is deliberately no `lease` here: a key that dies with its node means something only when
+ * there are several nodes, and comes with the engine that serves them.
  */
 
 /** Most entries in each of `compare`, `success` and `failure` of one transaction. */
@@ -42,8 +43,9 @@ export type Operation =
   | { readonly kind: "get"; readonly key: string };
 
 /**
- * If every comparison holds, `success` is done, otherwise `failure`; atomically and as one revision. The words are
- * etcd's: a property called `then` would make the object look like a promise.
+ * If every comparison holds, `success` is done, otherwise `failure`; atomically and as one
+ * revision. The words are etcd's: a property called `then` would make the object look like a
+ * promise.
  */
 export interface Transaction {
   readonly compare?: readonly Compare[];
@@ -57,7 +59,10 @@ export type OperationResult =
   | { readonly kind: "delete"; readonly existed: boolean }
   | { readonly kind: "get"; readonly kv?: KeyValue };
 
-/** `ok` says which branch ran; `rev` is the store's revision after it, unchanged if nothing was written. */
+/**
+ * `ok` says which branch ran; `rev` is the store's revision after it, unchanged if nothing was
+ * written.
+ */
 export interface TransactionResult {
   readonly ok: boolean;
   readonly rev: number;
@@ -83,8 +88,9 @@ export type StoreEvent =
   | { readonly kind: "delete"; readonly key: string; readonly modRev: number };
 
 /**
- * All changes of one revision under the watched prefix, or `progress`: everything up to and including `rev` has
- * been delivered. Progress is sent once, when the watch has caught up with the present.
+ * All changes of one revision under the watched prefix, or `progress`: everything up to and
+ * including `rev` has been delivered. Progress is sent once, when the watch has caught up with the
+ * present.
  */
 export type WatchItem =
   | { readonly kind: "events"; readonly rev: number; readonly events: readonly StoreEvent[] }
@@ -113,13 +119,15 @@ export interface ListOptions {
 }
 
 /**
- * The contract; test/store/conformance.ts is its exact meaning. Revisions start at 0 (empty) and grow by one with
- * each transaction that changes something. Keys are printable ASCII without spaces, begin with `/` and are ordered
- * byte-wise. Nothing is acknowledged before it is durable. A rejected transaction with code
- * `ERR_STORE_UNCERTAIN` may have been applied, which is why every mutation should compare a revision.
+ * The contract; test/store/conformance.ts is its exact meaning. Revisions start at 0 (empty) and
+ * grow by one with each transaction that changes something. Keys are printable ASCII without
+ * spaces, begin with `/` and are ordered byte-wise. Nothing is acknowledged before it is durable. A
+ * rejected transaction with code `ERR_STORE_UNCERTAIN` may have been applied, which is why every
+ * mutation should compare a revision.
  *
- * Rejections: `ERR_STORE_BAD_KEY`, `ERR_STORE_BAD_VALUE`, `ERR_STORE_TOO_LARGE`, `ERR_STORE_COMPACTED`,
- * `ERR_STORE_FUTURE_REVISION`, `ERR_STORE_FAILED`, `ERR_STORE_UNCERTAIN`, `ERR_STORE_CLOSED`.
+ * Rejections: `ERR_STORE_BAD_KEY`, `ERR_STORE_BAD_VALUE`, `ERR_STORE_TOO_LARGE`,
+ * `ERR_STORE_COMPACTED`, `ERR_STORE_FUTURE_REVISION`, `ERR_STORE_FAILED`, `ERR_STORE_UNCERTAIN`,
+ * `ERR_STORE_CLOSED`.
  */
 export interface FabricStore extends AsyncDisposable {
   get(key: string, options?: { readonly rev?: number }): Promise<GetResult>;
@@ -127,9 +135,10 @@ export interface FabricStore extends AsyncDisposable {
   list(prefix: string, options?: ListOptions): Promise<ListResult>;
   txn(transaction: Transaction): Promise<TransactionResult>;
   /**
-   * Every revision from `from` on that touched the prefix, in order, one item each. Ends when `signal` aborts.
-   * Fails with `ERR_STORE_COMPACTED` if `from` was compacted away (or is, before a slow reader gets there): list
-   * again and watch from the list's `rev` + 1. A slow reader costs no memory: items are read from the history.
+   * Every revision from `from` on that touched the prefix, in order, one item each. Ends when
+   * `signal` aborts. Fails with `ERR_STORE_COMPACTED` if `from` was compacted away (or is, before a
+   * slow reader gets there): list again and watch from the list's `rev` + 1. A slow reader costs no
+   * memory: items are read from the history.
    */
   watch(
     prefix: string,

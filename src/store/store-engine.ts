@@ -1,4 +1,7 @@
-/** What an embedded engine keeps: rows of history. Everything that is a rule is in embedded-store.ts. */
+/**
+ * What an embedded engine keeps: rows of history. Everything that is a rule is in
+ * embedded-store.ts.
+ */
 
 /** One write of one key. `text` is JSON, or undefined if the write deleted the key. */
 export interface HistoryRow {
@@ -36,10 +39,14 @@ export interface StoreEngine {
   /**
    * Runs `work` and makes all it appended durable at once, or nothing of it.
    *
-   * @throws FabricError `ERR_STORE_FAILED` if nothing was kept, `ERR_STORE_UNCERTAIN` if it may have been kept
+   * @throws FabricError `ERR_STORE_FAILED` if nothing was kept, `ERR_STORE_UNCERTAIN` if it may
+   * have been kept
    */
   batch(work: () => void): void;
-  /** Deletes rows that no read at or after `upTo` can need; rows of `upTo` itself stay, tombstones included. */
+  /**
+   * Deletes rows that no read at or after `upTo` can need; rows of `upTo` itself stay, tombstones
+   * included.
+   */
   compact(upTo: number): void;
   close(): void;
 }

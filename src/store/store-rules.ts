@@ -1,4 +1,6 @@
-/** What a store accepts, as pure checks: every engine refuses the same things with the same codes. */
+/**
+ * What a store accepts, as pure checks: every engine refuses the same things with the same codes.
+ */
 import { FabricError } from "../model/errors.ts";
 import {
   KEY_BYTES_MAX,
@@ -88,7 +90,9 @@ function jsonText(key: string, value: unknown): string {
   throw new FabricError("ERR_STORE_BAD_VALUE", `The value for ${key} has no JSON form`);
 }
 
-/** JSON.stringify gives undefined for undefined, functions and symbols, which its type does not say. */
+/**
+ * JSON.stringify gives undefined for undefined, functions and symbols, which its type does not say.
+ */
 function tryStringify(key: string, value: unknown): string | undefined {
   try {
     return JSON.stringify(value);

@@ -1,13 +1,20 @@
-/** Read, change, compare, write: the one safe way to change a document that others may change too. */
+/**
+ * Read, change, compare, write: the one safe way to change a document that others may change too.
+ */
 import { isDeepStrictEqual } from "node:util";
 import { FabricError } from "../model/errors.ts";
 import { type DocumentKey, readDocument } from "./document.ts";
 import type { FabricStore, KeyValue } from "./fabric-store.ts";
 
-/** Attempts before {@link updateDocument} gives up. Each key has one writer, so even a second one is rare. */
+/**
+ * Attempts before {@link updateDocument} gives up. Each key has one writer, so even a second one is
+ * rare.
+ */
 export const UPDATE_ATTEMPTS_MAX = 10;
 
-/** `written`: the key now holds what `change` returned. `unchanged`: `change` returned undefined. */
+/**
+ * `written`: the key now holds what `change` returned. `unchanged`: `change` returned undefined.
+ */
 export type UpdateOutcome =
   | { readonly kind: "written"; readonly rev: number }
   | { readonly kind: "unchanged"; readonly rev: number };
@@ -21,16 +28,17 @@ interface Doubt {
 }
 
 /**
- * Changes one document atomically. `change` gets the present value (undefined if the key does not exist) and
- * returns the new one, or undefined to leave everything as it is. It may be called several times, so it must be a
- * pure function of its argument.
+ * Changes one document atomically. `change` gets the present value (undefined if the key does not
+ * exist) and returns the new one, or undefined to leave everything as it is. It may be called
+ * several times, so it must be a pure function of its argument.
  *
- * If the store cannot say whether a write was applied (`ERR_STORE_UNCERTAIN`), the key is read again: our value one
- * version on means that it was; otherwise the change is tried anew, and the comparison keeps a late arrival of the
- * first write from being applied on top.
+ * If the store cannot say whether a write was applied (`ERR_STORE_UNCERTAIN`), the key is read
+ * again: our value one version on means that it was; otherwise the change is tried anew, and the
+ * comparison keeps a late arrival of the first write from being applied on top.
  *
  * @param document - a key with its schema, or a bare key for unchecked values
- * @throws FabricError `ERR_STORE_CONFLICT` after {@link UPDATE_ATTEMPTS_MAX} attempts, or as the store
+ * @throws FabricError `ERR_STORE_CONFLICT` after {@link UPDATE_ATTEMPTS_MAX} attempts, or as the
+ * store
  */
 export async function updateDocument<T>(
   store: FabricStore,

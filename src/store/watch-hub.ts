@@ -1,6 +1,6 @@
 /**
- * Watches that read the history instead of queueing events: a slow reader holds no memory, and each one remembers
- * only the next revision it needs.
+ * Watches that read the history instead of queueing events: a slow reader holds no memory, and each
+ * one remembers only the next revision it needs.
  */
 import { FabricError } from "../model/errors.ts";
 import { type StoreEvent, TXN_OPS_MAX, type WatchItem } from "./fabric-store.ts";
@@ -80,7 +80,9 @@ export class WatchHub {
     return { kind: "progress", rev: Math.min(watcher.nextRev - 1, this.#engine.rev) };
   }
 
-  /** Resolves when the hub wakes the watcher or the signal aborts; at once if there is news already. */
+  /**
+   * Resolves when the hub wakes the watcher or the signal aborts; at once if there is news already.
+   */
   async #sleep(watcher: Watcher, signal: AbortSignal): Promise<void> {
     if (signal.aborted || this.#failure !== undefined) return;
     if (this.#engine.rev >= watcher.nextRev) return;
@@ -104,7 +106,10 @@ export class WatchHub {
     }
   }
 
-  /** Whole revisions only, or undefined (and the watcher moved to the head) if there is nothing to deliver. */
+  /**
+   * Whole revisions only, or undefined (and the watcher moved to the head) if there is nothing to
+   * deliver.
+   */
   #nextPage(watcher: Watcher): Map<number, HistoryRow[]> | undefined {
     if (this.#failure !== undefined) throw this.#failure;
     if (watcher.nextRev < this.#engine.compactedRev) throw this.compacted(watcher.nextRev);

@@ -1,6 +1,6 @@
 /**
- * Records which steps a boot has reached. The store keeps every milestone once per boot; memory keeps one bit per
- * milestone, so that telling it again (each DHCP reply does) costs a Map look-up.
+ * Records which steps a boot has reached. The store keeps every milestone once per boot; memory
+ * keeps one bit per milestone, so that telling it again (each DHCP reply does) costs a Map look-up.
  */
 import { z } from "zod";
 import { type Milestone, milestoneIndex } from "../model/milestone.ts";
@@ -52,17 +52,26 @@ export interface BootTraceOptions {
 /** See {@link createBootTrace}. */
 export interface BootTrace {
   /**
-   * Opens a new boot: all milestones can be reached again. From the call on, {@link BootTrace.reach} means the new
-   * boot; the promise says its number (or undefined, after `onError`) once it is stored.
+   * Opens a new boot: all milestones can be reached again. From the call on, {@link
+   * BootTrace.reach} means the new boot; the promise says its number (or undefined, after
+   * `onError`) once it is stored.
    */
   startBoot(container: string): Promise<number | undefined>;
-  /** Records a milestone of the present boot, in the background. A repeat does nothing. Never throws. */
+  /**
+   * Records a milestone of the present boot, in the background. A repeat does nothing. Never
+   * throws.
+   */
   reach(container: string, milestone: Milestone, evidence: Evidence): void;
-  /** True if {@link BootTrace.reach} would do nothing: lets a hot path skip building the evidence. */
+  /**
+   * True if {@link BootTrace.reach} would do nothing: lets a hot path skip building the evidence.
+   */
   hasReached(container: string, milestone: Milestone): boolean;
   /** The present boot so far, in order of time. Rejects as the store. */
   timeline(container: string): Promise<readonly TimelineEntry[]>;
-  /** Milestones from now on, of one container or of all, until `signal` aborts. Fails as FabricStore.watch. */
+  /**
+   * Milestones from now on, of one container or of all, until `signal` aborts. Fails as
+   * FabricStore.watch.
+   */
   follow(container: string | undefined, signal: AbortSignal): AsyncIterable<FollowedMilestone>;
   /** Drops what memory knows of a container that was deleted, and deletes its milestones. */
   forget(container: string): Promise<void>;
@@ -92,7 +101,8 @@ const milestoneSchema = z.strictObject({
  * Creates the recorder over `store`. After a restart it continues the boots that the store knows.
  *
  * @example
- * const trace = createBootTrace({ store, now: Date.now, onError: (err) => log.warn({ err }, "milestone lost") });
+ * const onError = (err: unknown) => log.warn({ err }, "milestone not stored");
+ * const trace = createBootTrace({ store, now: Date.now, onError });
  * trace.reach("web_0", "dhcp-ack", { address: "10.77.0.4" });
  */
 export function createBootTrace(options: BootTraceOptions): BootTrace {
@@ -240,7 +250,10 @@ class StoreBootTrace implements BootTrace {
     });
   }
 
-  /** Runs `work` in the background: an error goes to `onError`, and {@link BootTrace.settled} waits for it. */
+  /**
+   * Runs `work` in the background: an error goes to `onError`, and {@link BootTrace.settled} waits
+   * for it.
+   */
   #guard<T>(container: string, work: () => Promise<T>): Promise<T | undefined> {
     const running = work().catch((error: unknown) => {
       this.#onError(error, container);
@@ -265,7 +278,10 @@ function latestBoot(kvs: readonly KeyValue[]): number {
   return last === undefined ? 0 : (findTraceKey(last.key)?.boot ?? 0);
 }
 
-/** The milestone in a stored document; undefined for starts and for keys that this version does not know. */
+/**
+ * The milestone in a stored document; undefined for starts and for keys that this version does not
+ * know.
+ */
 function followed(kv: KeyValue): FollowedMilestone | undefined {
   const key = findTraceKey(kv.key);
   if (key === undefined || key.step === "start") return undefined;

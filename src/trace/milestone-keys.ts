@@ -1,4 +1,7 @@
-/** Where milestones live in the store: `/trace/<container>/<boot>/<NN-milestone>`, sorted by time of a healthy boot. */
+/**
+ * Where milestones live in the store: `/trace/<container>/<boot>/<NN-milestone>`, sorted by time of
+ * a healthy boot.
+ */
 import { FabricError } from "../model/errors.ts";
 import { findMilestone, type Milestone, milestoneIndex } from "../model/milestone.ts";
 
@@ -9,7 +12,9 @@ const BOOT_DIGITS = 8;
 const CONTAINER = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
 const KEY = /^\/trace\/([^/]+)\/(\d+)\/\d\d-([a-z-]+)$/;
 
-/** What a key under {@link TRACE_PREFIX} says. `step` is `start` for the record that opens a boot. */
+/**
+ * What a key under {@link TRACE_PREFIX} says. `step` is `start` for the record that opens a boot.
+ */
 export interface TraceKey {
   readonly container: string;
   /** 1 for the first boot. */

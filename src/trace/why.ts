@@ -112,8 +112,9 @@ export interface Wait {
 }
 
 /**
- * The step that the container waits for, or undefined if it has reached the last expected one. A step that was
- * passed over (a container without guest agent never fetches a goal state) is not waited for.
+ * The step that the container waits for, or undefined if it has reached the last expected one. A
+ * step that was passed over (a container without guest agent never fetches a goal state) is not
+ * waited for.
  *
  * @param expected - the milestones that this container can reach, in order
  */
@@ -131,8 +132,8 @@ export function findWait(
 }
 
 /**
- * One sentence: what the container waits for, for how long, who must act, the usual cause, the evidence of the last
- * step, and where to look.
+ * One sentence: what the container waits for, for how long, who must act, the usual cause, the
+ * evidence of the last step, and where to look.
  *
  * @param expected - the milestones that this container can reach, in order
  */

@@ -1,4 +1,7 @@
-/** What every engine of the store must do, one test per trap. Each engine's test file calls this once. */
+/**
+ * What every engine of the store must do, one test per trap. Each engine's test file calls this
+ * once.
+ */
 import { expect, test } from "vitest";
 import type { FabricStore, Operation, WatchItem } from "../../src/store/index.ts";
 

@@ -1,4 +1,6 @@
-/** Child process of sqlite-store.test.ts: writes without end and prints each acknowledged number. */
+/**
+ * Child process of sqlite-store.test.ts: writes without end and prints each acknowledged number.
+ */
 import { openSqliteStore } from "../../src/store/index.ts";
 
 const store = openSqliteStore({ path: process.argv[2]! });
