@@ -47,7 +47,10 @@ export interface FrameSocket extends AsyncDisposable {
    * holds all buffers (count it; the client asks again). Call {@link FrameSocket.commit} or forget it.
    */
   reserve(): TransmitBuffer | undefined;
-  /** Queues the first `length` bytes of the reserved buffer for `ifindex`. Queued frames leave when the handler's batch ends. */
+  /**
+   * Sends the first `length` bytes of the reserved buffer out of `ifindex`: at once, or from inside a handler together
+   * with the other frames of its batch.
+   */
   commit(length: number, ifindex: number): void;
 }
 

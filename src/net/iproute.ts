@@ -58,7 +58,7 @@ const LinkSchema = z.array(
   z.looseObject({
     ifname: z.string(),
     ifindex: z.number(),
-    master: z.string().optional(),
+    flags: z.array(z.string()).default([]),
     linkinfo: z.looseObject({ info_kind: z.string().optional() }).optional(),
     addr_info: z
       .array(z.looseObject({ local: z.string().optional(), prefixlen: z.number().optional() }))
@@ -70,6 +70,8 @@ const LinkSchema = z.array(
 export interface Link {
   readonly name: string;
   readonly ifindex: number;
+  /** Administratively up. */
+  readonly isUp: boolean;
   /** `bridge`, `veth`, `tun`, ...; absent for hardware. */
   readonly kind: string | undefined;
   /** Addresses as ADDRESS/PREFIX. */
@@ -86,6 +88,7 @@ export async function listLinks(namespace?: string): Promise<Link[]> {
   return LinkSchema.parse(JSON.parse(all || "[]")).map((link) => ({
     name: link.ifname,
     ifindex: link.ifindex,
+    isUp: link.flags.includes("UP"),
     kind: link.linkinfo?.info_kind,
     addresses: (addresses.get(link.ifname) ?? []).map((a) => `${a.local}/${a.prefixlen}`),
   }));

@@ -145,6 +145,7 @@ export class PacketRing implements FrameSocket {
   #transmitSlot = 0;
   #pending = 0;
   #pendingIfindex = 0;
+  #draining = false;
   #closed = false;
 
   constructor(parts: {
@@ -196,7 +197,7 @@ export class PacketRing implements FrameSocket {
   reserve(): TransmitBuffer | undefined {
     const status = Atomics.load(this.#words, transmitOffset(this.#transmitSlot) / 4);
     if (status !== TX_AVAILABLE && status !== TX_WRONG_FORMAT) {
-      this.flush();
+      this.#flush();
       if (Atomics.load(this.#words, transmitOffset(this.#transmitSlot) / 4) !== TX_AVAILABLE) {
         this.counters.transmitFailed += 1;
         return undefined;
@@ -208,19 +209,18 @@ export class PacketRing implements FrameSocket {
   }
 
   commit(length: number, ifindex: number): void {
-    if (this.#pending > 0 && this.#pendingIfindex !== ifindex) this.flush();
+    if (this.#pending > 0 && this.#pendingIfindex !== ifindex) this.#flush();
     const offset = transmitOffset(this.#transmitSlot);
     this.#words[(offset + HEADER.length) / 4] = length;
     Atomics.store(this.#words, offset / 4, TX_SEND_REQUEST);
     this.#transmitSlot = (this.#transmitSlot + 1) % TX_SLOTS;
     this.#pending += 1;
     this.#pendingIfindex = ifindex;
-    // A slot that wraps onto an unsent one would stall the ring.
-    if (this.#pending >= TX_SLOTS / 2) this.flush();
+    // Inside a batch one system call sends many; a slot that wraps onto an unsent one would stall the ring.
+    if (!this.#draining || this.#pending >= TX_SLOTS / 2) this.#flush();
   }
 
-  /** Sends what was committed. Called at the end of each batch; call it yourself after a commit outside a handler. */
-  flush(): void {
+  #flush(): void {
     if (this.#pending === 0) return;
     this.#destination.writeInt32LE(this.#pendingIfindex, 4);
     const failure = kickTransmitRing(this.#fd, this.#destination);
@@ -246,6 +246,7 @@ export class PacketRing implements FrameSocket {
   }
 
   #drain(handler: FrameHandler): void {
+    this.#draining = true;
     for (let count = 0; count < BATCH_FRAMES_MAX && !this.#closed; count += 1) {
       const offset = this.#receiveSlot * SLOT_BYTES;
       const status = Atomics.load(this.#words, offset / 4);
@@ -255,7 +256,8 @@ export class PacketRing implements FrameSocket {
       Atomics.store(this.#words, offset / 4, TP_STATUS_KERNEL);
       this.#receiveSlot = (this.#receiveSlot + 1) % RX_SLOTS;
     }
-    if (!this.#closed) this.flush();
+    this.#draining = false;
+    if (!this.#closed) this.#flush();
   }
 
   #present(offset: number, status: number): void {

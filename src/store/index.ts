@@ -24,6 +24,7 @@ export {
   TXN_OPS_MAX,
   type WatchItem,
 } from "./fabric-store.ts";
+export { type DocumentHandler, type Follower, follow } from "./follow.ts";
 export { openMemoryStore } from "./memory-store.ts";
 export { openSqliteStore } from "./sqlite-store.ts";
 export { UPDATE_ATTEMPTS_MAX, type UpdateOutcome, updateDocument } from "./update.ts";

@@ -16,10 +16,9 @@ function writeFrame(bytes: Uint8Array, view: DataView, port: number, op: number)
   return 300;
 }
 
-function send(socket: FrameSocket & { flush(): void }, port: number, op: number): void {
+function send(socket: FrameSocket, port: number, op: number): void {
   const buffer = socket.reserve()!;
   socket.commit(writeFrame(buffer.bytes, buffer.view, port, op), socket.ifindex);
-  socket.flush();
 }
 
 async function waitFor(condition: () => boolean): Promise<void> {

@@ -1,0 +1,179 @@
+/** Wires a whole fabric in one process: managers, agents, and the services of each VNET. */
+import { join } from "node:path";
+import type { Logger } from "pino";
+import { ComputeAgent, ComputeManager, type Hypervisor } from "../compute/index.ts";
+import { MESSAGE_TYPE } from "../dhcp/index.ts";
+import type { ContainerGoal } from "../model/documents.ts";
+import { formatIpv4, type Ipv4Address, parseIpv4 } from "../model/ipv4-address.ts";
+import { Poller } from "../net/poller.ts";
+import { NetworkAgent, NetworkManager, type NodeVnet, probeEndpoint } from "../nm/index.ts";
+import type { FabricStore } from "../store/index.ts";
+import { type BootTrace, createBootTrace } from "../trace/index.ts";
+import { createChain, createHardwarePlugin, createNmPlugin } from "../wds/index.ts";
+import type { WireContainer, WireObserver } from "../wireserver/index.ts";
+import { startNetworkServices } from "./network-services.ts";
+import { wireContainerOf } from "./wire-view.ts";
+
+const NODE = "node-1";
+const PROBE_INTERVAL_MS = 200;
+
+export interface FabricOptions {
+  readonly store: FabricStore;
+  /** Starts the name of everything that the fabric makes on this machine. */
+  readonly prefix: string;
+  readonly fabricId: string;
+  /** The data folder. */
+  readonly folder: string;
+  readonly hypervisor: Hypervisor;
+  readonly canFilter: boolean;
+  readonly log: Logger;
+}
+
+/** A running fabric. Disposing it stops its VMs and services; its namespaces are removed by `removeLeftovers`. */
+export interface Fabric extends AsyncDisposable {
+  readonly manager: ComputeManager;
+  readonly agent: ComputeAgent;
+  readonly trace: BootTrace;
+}
+
+/** Starts managers and agents on one node, this machine. */
+export async function startFabric(options: FabricOptions): Promise<Fabric> {
+  const { store, fabricId, log, prefix } = options;
+  await using opened = new AsyncDisposableStack();
+  const stop = new AbortController();
+  const trace = createBootTrace({
+    store,
+    now: Date.now,
+    onError: (err, container) => log.error({ err, container }, "milestone not recorded"),
+  });
+  const onError = (what: string, err: unknown) => log.error({ err, what }, "agent failed");
+  const poller = new Poller();
+  const agent = new ComputeAgent({
+    ...{ store, trace, onError },
+    node: NODE,
+    hypervisor: options.hypervisor,
+    namePrefix: prefix,
+    runDirectory: join(options.folder, "run"),
+    now: Date.now,
+  });
+  const networkAgent = new NetworkAgent({
+    ...{ store, onError },
+    namespacePrefix: prefix,
+    canFilter: options.canFilter,
+    startServices: (vnet) => startVnet({ vnet, agent, trace, poller, log, signal: stop.signal }),
+    onProgrammed: ({ container, mac, address }, status) => {
+      if (status.kind !== "programmed") return;
+      const { port, filter } = status;
+      trace.reach(container, "port-programmed", { port, mac, address, filter });
+    },
+  });
+  opened.use(networkAgent);
+  opened.use(agent);
+  const running = Promise.all([networkAgent.run(stop.signal), agent.run(stop.signal)]);
+  running.catch((err: unknown) => log.error({ err }, "agents ended"));
+  opened.defer(async () => {
+    stop.abort();
+    await running;
+    await trace.settled();
+  });
+  const network = new NetworkManager({ store });
+  const manager = new ComputeManager({ store, network, trace, fabricId, nodes: [NODE] });
+  const kept = opened.move();
+  return { manager, agent, trace, [Symbol.asyncDispose]: () => kept.disposeAsync() };
+}
+
+interface VnetParts {
+  readonly vnet: NodeVnet;
+  readonly agent: ComputeAgent;
+  readonly trace: BootTrace;
+  readonly poller: Poller;
+  readonly log: Logger;
+  readonly signal: AbortSignal;
+}
+
+function startVnet(parts: VnetParts) {
+  const { vnet, agent, trace, poller, log } = parts;
+  const chain = createChain([
+    createHardwarePlugin({ findHost: () => undefined }),
+    createNmPlugin(vnet),
+  ]);
+  return startNetworkServices({
+    namespace: vnet.namespace,
+    interfaceName: vnet.bridge,
+    poller,
+    decide: chain.decide,
+    directory: { findByAddress: (address) => findWireContainer(parts, address) },
+    observer: observeGuests(parts),
+    log: log.child({ vnet: vnet.vnet }),
+    onExchange: ({ container, requestType, replyType, address }) => {
+      if (container === undefined) return;
+      if (requestType === MESSAGE_TYPE.DHCPDISCOVER) {
+        if (!trace.hasReached(container, "dhcp-discover")) {
+          trace.reach(container, "dhcp-discover", { offered: formatIpv4(address) });
+        }
+      } else if (replyType === "DHCPACK" && !trace.hasReached(container, "dhcp-ack")) {
+        trace.reach(container, "dhcp-ack", { address: formatIpv4(address) });
+        agent.leased(container).catch((err: unknown) => log.error({ err }, "status not recorded"));
+      }
+    },
+  });
+}
+
+function findWireContainer(
+  { vnet, agent }: VnetParts,
+  address: Ipv4Address,
+): WireContainer | undefined {
+  const container = vnet.findContainer(address);
+  const goal = container === undefined ? undefined : agent.findGoal(container);
+  return goal === undefined ? undefined : wireContainerOf(goal, agent.listTenant(goal.tenant));
+}
+
+/** Turns what guests ask and say into milestones and status. */
+function observeGuests(parts: VnetParts): WireObserver {
+  const { agent, trace, log, vnet } = parts;
+  return {
+    contact: ({ name, incarnation }, { kind }) => {
+      trace.reach(name, "agent-contact", { request: kind });
+      if (kind === "goalstate") trace.reach(name, "goalstate-fetched", { incarnation });
+      if (kind === "sharedConfig") trace.reach(name, "config-fetched", { incarnation });
+    },
+    health: async ({ name }, report) => {
+      const { state, subStatus, description } = report;
+      await agent.reportHealth(name, {
+        state,
+        ...(subStatus !== undefined && { subStatus }),
+        ...(description !== undefined && { description }),
+      });
+      if (state === "Ready") trace.reach(name, "ready", { incarnation: report.incarnation });
+    },
+    roleProperties: async ({ name }, properties) => {
+      const state = properties.get("RoleState");
+      if (state === undefined) return;
+      await agent.reportRole(name, state);
+      if (!state.startsWith("Started") || trace.hasReached(name, "role-started")) return;
+      trace.reach(name, "role-started", { state });
+      const goal = agent.findGoal(name);
+      if (goal !== undefined) void probeUntilOpen(parts, goal);
+    },
+    refused: (address, reason) => log.warn({ vnet: vnet.vnet, address, reason }, "caller refused"),
+  };
+}
+
+/** Probes a role's endpoints, one after another, until all have answered. */
+async function probeUntilOpen(parts: VnetParts, goal: ContainerGoal): Promise<void> {
+  const { vnet, trace, signal } = parts;
+  const answers: string[] = [];
+  for (const { name, port, protocol } of goal.endpoints) {
+    const target = { namespace: vnet.namespace, address: parseIpv4(goal.address), port, protocol };
+    let result = await probeEndpoint(target);
+    while (result.kind === "closed" && !signal.aborted) {
+      await new Promise((resolve) => setTimeout(resolve, PROBE_INTERVAL_MS));
+      if (signal.aborted) return;
+      result = await probeEndpoint(target);
+    }
+    if (result.kind === "closed") return;
+    answers.push(`${name} ${goal.address}:${port} "${result.answer}"`);
+  }
+  if (answers.length > 0)
+    trace.reach(goal.container, "endpoint-open", { answer: answers.join(", ") });
+}

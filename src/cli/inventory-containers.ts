@@ -1,0 +1,90 @@
+/** The containers of an inventory, as the wire server shows them. */
+import { asDocument, type ContainerGoal, keys } from "../model/documents.ts";
+import { formatIpv4, type Ipv4Address } from "../model/ipv4-address.ts";
+import { formatMac } from "../model/mac-address.ts";
+import { deriveGuid } from "../model/names.ts";
+import type { InventoryDescription, InventoryNic, InventoryResolver } from "../nm/index.ts";
+import type { FabricStore } from "../store/index.ts";
+import type { WireContainer, WireDirectory } from "../wireserver/index.ts";
+import type { DataFolder } from "./data-folder.ts";
+import { wireContainerOf } from "./wire-view.ts";
+
+/** The tenant, VNET and role that the containers of an inventory belong to; an inventory has no such words. */
+const TENANT = "inventory";
+
+/** Containers by source address. */
+export interface InventoryContainers extends WireDirectory {
+  /** False for the many NICs of a range, which have no name of their own. */
+  isNamed(container: string): boolean;
+}
+
+/**
+ * Reads the incarnations that were served before and writes those that are served now: a container whose entry in the
+ * inventory changed gets the next incarnation, so that its agent fetches everything again.
+ */
+export async function loadInventoryContainers(
+  { store, fabricId }: DataFolder,
+  inventory: InventoryDescription,
+  resolver: InventoryResolver,
+): Promise<InventoryContainers> {
+  const named = new Map<string, ContainerGoal>();
+  for (const { address, hostname } of inventory.nics) {
+    const nic = resolver.findNic(address);
+    if (nic === undefined) continue;
+    const goal = goalOf(fabricId, nic, hostname);
+    named.set(nic.container, await persistIncarnation(store, goal));
+  }
+  return {
+    isNamed: (container) => named.has(container),
+    findByAddress: (address) => findContainer(fabricId, named, resolver, address, inventory),
+  };
+}
+
+function findContainer(
+  fabricId: string,
+  named: ReadonlyMap<string, ContainerGoal>,
+  resolver: InventoryResolver,
+  address: Ipv4Address,
+  { network }: InventoryDescription,
+): WireContainer | undefined {
+  const nic = resolver.findNic(address);
+  if (nic === undefined) return undefined;
+  const goal = named.get(nic.container) ?? goalOf(fabricId, nic, undefined);
+  return wireContainerOf(goal, [goal], network.subnet);
+}
+
+function goalOf(fabricId: string, nic: InventoryNic, hostname: string | undefined): ContainerGoal {
+  const { container } = nic;
+  return {
+    container,
+    containerId: deriveGuid(fabricId, "container", container),
+    tenant: TENANT,
+    role: container,
+    instance: container,
+    kind: "iaas",
+    node: TENANT,
+    deploymentId: deriveGuid(fabricId, "deployment", TENANT),
+    incarnation: 1,
+    expectedState: "Started",
+    cpus: 1,
+    memoryMib: 0,
+    vnet: TENANT,
+    mac: formatMac(nic.mac),
+    address: formatIpv4(nic.address),
+    hostname: hostname ?? container,
+    endpoints: [],
+    settings: {},
+  };
+}
+
+async function persistIncarnation(store: FabricStore, goal: ContainerGoal): Promise<ContainerGoal> {
+  const key = keys.containerGoal(goal.container);
+  const { kv } = await store.get(key);
+  const before = kv === undefined ? undefined : asDocument<ContainerGoal>(kv.value);
+  const incarnation = before?.incarnation ?? goal.incarnation;
+  const same = { ...goal, incarnation };
+  if (JSON.stringify(before) === JSON.stringify(same)) return same;
+  const next = before === undefined ? goal : { ...goal, incarnation: incarnation + 1 };
+  await store.txn({ success: [{ kind: "put", key, value: next }] });
+  return next;
+}

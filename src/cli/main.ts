@@ -1,0 +1,132 @@
+/** The command line: reads arguments, wires, and turns errors into one line and an exit code (1 failed, 2 wrong usage). */
+import { homedir } from "node:os";
+import { join } from "node:path";
+import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
+import { type Logger, pino } from "pino";
+import { errorText, FabricError } from "../model/errors.ts";
+import { defaultDataFolder } from "./data-folder.ts";
+import { runDemo } from "./demo.ts";
+import type { HypervisorChoice } from "./hypervisor-choice.ts";
+import { runServe } from "./serve.ts";
+
+const EXIT_FAILED = 1;
+const EXIT_USAGE = 2;
+const DEMO_TIMEOUT_SECONDS = 180;
+const HELLO = join(import.meta.dirname, "../../examples/hello/tenant.yaml");
+
+interface DemoArguments {
+  readonly data?: string;
+  readonly hypervisor: HypervisorChoice;
+  readonly exitWhenReady?: boolean;
+  readonly timeout: number;
+  readonly logLevel: string;
+}
+
+interface ServeArguments {
+  readonly interface: string;
+  readonly inventory: string;
+  readonly data?: string;
+  readonly logLevel: string;
+}
+
+const logLevel = () =>
+  new Option("--log-level <level>", "what to log on standard error, as JSON lines")
+    .choices(["debug", "info", "warn", "error", "silent"])
+    .default("warn");
+
+function createProgram(signal: AbortSignal): Command {
+  const program = new Command("goalstate")
+    .description(
+      "Boots VMs on QEMU/KVM the way Azure's fabric does, and shows which step each has reached.",
+    )
+    .exitOverride()
+    .configureHelp({ showGlobalOptions: true });
+  program
+    .command("demo")
+    .description("bring up a fabric in its own namespaces, deploy tenants, show their boot live")
+    .argument("[file...]", "tenant files", [HELLO])
+    .option("--data <dir>", "data folder")
+    .addOption(
+      new Option("--hypervisor <kind>", "what runs the guests")
+        .choices(["qemu", "netns", "auto"])
+        .default("auto"),
+    )
+    .option("--exit-when-ready", "tear everything down and exit 0 once all is Ready and answers")
+    .option(
+      "--timeout <seconds>",
+      "how long it may take until all is Ready",
+      parseSeconds,
+      DEMO_TIMEOUT_SECONDS,
+    )
+    .addOption(logLevel())
+    .action((files: string[], options: DemoArguments) => demo(files, options, signal));
+  program
+    .command("serve")
+    .description("answer DHCP and serve the wire server on an existing interface or bridge")
+    .requiredOption("--interface <name>", "interface or bridge to answer on")
+    .requiredOption("--inventory <file>", "who gets which address (YAML)")
+    .option("--data <dir>", "data folder")
+    .addOption(logLevel().default("info"))
+    .action((options: ServeArguments) => serve(options, signal));
+  return program;
+}
+
+function parseSeconds(text: string): number {
+  const seconds = Number(text);
+  if (!(seconds > 0)) throw new InvalidArgumentError("It must be a number of seconds above 0.");
+  return seconds;
+}
+
+async function demo(files: string[], options: DemoArguments, signal: AbortSignal): Promise<void> {
+  const cache = process.env["XDG_CACHE_HOME"] || join(homedir(), ".cache");
+  await runDemo({
+    files,
+    data: options.data ?? defaultDataFolder("demo", process.env),
+    hypervisor: options.hypervisor,
+    exitWhenReady: options.exitWhenReady === true,
+    timeoutSeconds: options.timeout,
+    searchPath: process.env["PATH"] ?? "",
+    cacheFolder: join(cache, "goalstate"),
+    print: (line) => process.stdout.write(`${line}\n`),
+    log: createLog(options.logLevel),
+    signal,
+  });
+}
+
+async function serve(options: ServeArguments, signal: AbortSignal): Promise<void> {
+  await runServe({
+    interfaceName: options.interface,
+    inventoryPath: options.inventory,
+    data: options.data ?? defaultDataFolder(`serve-${options.interface}`, process.env),
+    print: (line) => process.stdout.write(`${line}\n`),
+    log: createLog(options.logLevel),
+    signal,
+  });
+}
+
+function createLog(level: string): Logger {
+  return pino({ level, base: null }, pino.destination({ dest: 2, sync: true }));
+}
+
+/** One abort ends everything; a second Ctrl-C is not needed and changes nothing. */
+function abortOnSignals(): AbortSignal {
+  const stop = new AbortController();
+  for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+    process.on(name, () => stop.abort());
+  }
+  return stop.signal;
+}
+
+function exitCodeOf(error: unknown): number {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT_USAGE;
+  if (error instanceof FabricError) return error.isUsage ? EXIT_USAGE : EXIT_FAILED;
+  return EXIT_FAILED;
+}
+
+try {
+  await createProgram(abortOnSignals()).parseAsync();
+} catch (error) {
+  // commander has printed its own already
+  if (!(error instanceof CommanderError)) process.stderr.write(`goalstate: ${errorText(error)}\n`);
+  process.exitCode = exitCodeOf(error);
+}

@@ -1,0 +1,146 @@
+/** What answers guests on one network: DHCP on a packet ring, wire server, host plugin and metadata on HTTP. */
+import { closeSync } from "node:fs";
+import type { FastifyInstance } from "fastify";
+import type { Logger } from "pino";
+import {
+  createDhcpCounters,
+  type DecideRequest,
+  type DhcpCounters,
+  type ExchangeEvent,
+  serveDhcp,
+} from "../dhcp/index.ts";
+import {
+  type Ipv4Address,
+  type Ipv4Subnet,
+  METADATA_ADDRESS,
+  WIRE_SERVER_ADDRESS,
+} from "../model/ipv4-address.ts";
+import { inNamespace } from "../net/namespace.ts";
+import { openPacketRing } from "../net/packet-ring.ts";
+import type { Poller } from "../net/poller.ts";
+import { openListener, openPortHolder } from "../net/sockets.ts";
+import {
+  createHostPlugin,
+  createMetadataService,
+  createWireServer,
+  HOST_PLUGIN_PORT,
+  type WireDirectory,
+  type WireObserver,
+} from "../wireserver/index.ts";
+
+const DHCP_SERVER_PORT = 67;
+const BOOTREQUEST = 1;
+const HTTP_PORT = 80;
+
+export interface NetworkServicesOptions {
+  /** Named network namespace; absent for this process's own. */
+  readonly namespace?: string;
+  readonly interfaceName: string;
+  readonly poller: Poller;
+  readonly decide: DecideRequest;
+  /** Relay agents have their address in here; absent: none is answered. */
+  readonly relays?: Ipv4Subnet;
+  readonly directory: WireDirectory;
+  readonly observer: WireObserver;
+  readonly onExchange: (event: ExchangeEvent) => void;
+  readonly log: Logger;
+}
+
+/** Running services of one network. Disposing stops them and closes their sockets. */
+export interface NetworkServices extends AsyncDisposable {
+  readonly counters: DhcpCounters;
+  /** Rejects when the packet socket fails; resolves when disposed. */
+  readonly ended: Promise<void>;
+}
+
+/**
+ * Starts answering on a network. The platform's addresses must be on the interface already.
+ *
+ * @throws FabricError ERR_USAGE_INTERFACE, ERR_NET_ADDRESS_IN_USE, ERR_NET_SYSTEM_CALL
+ */
+export async function startNetworkServices(
+  options: NetworkServicesOptions,
+): Promise<NetworkServices> {
+  await using opened = new AsyncDisposableStack();
+  await listenAll(options, opened);
+  const counters = await answerDhcp(options, opened);
+  const kept = opened.move();
+  return {
+    counters: counters.counters,
+    ended: counters.ended,
+    [Symbol.asyncDispose]: () => kept.disposeAsync(),
+  };
+}
+
+async function answerDhcp(
+  options: NetworkServicesOptions,
+  opened: AsyncDisposableStack,
+): Promise<{ counters: DhcpCounters; ended: Promise<void> }> {
+  const { namespace, interfaceName, poller, decide, relays, onExchange, log } = options;
+  const holder = inNamespace(namespace, () => openPortHolder(DHCP_SERVER_PORT));
+  if (holder === undefined) {
+    const text = "another process holds UDP port 67; it may answer the same clients";
+    log.warn({ ifname: interfaceName }, text);
+  } else opened.defer(() => closeSync(holder));
+  const socket = opened.use(
+    inNamespace(namespace, () =>
+      openPacketRing({
+        interfaceName,
+        udpPort: DHCP_SERVER_PORT,
+        bootpOp: BOOTREQUEST,
+        poller,
+      }),
+    ),
+  );
+  const counters = createDhcpCounters();
+  const stop = new AbortController();
+  const ended = serveDhcp({
+    socket,
+    decide,
+    serverAddress: WIRE_SERVER_ADDRESS,
+    onExchange,
+    counters,
+    signal: stop.signal,
+    onDrop: ({ reason, sourceMac }) => log.debug({ reason, sourceMac }, "DHCP frame dropped"),
+    ...(relays !== undefined && { relays }),
+  });
+  opened.defer(async () => {
+    stop.abort();
+    await ended;
+  });
+  return { counters, ended };
+}
+
+async function listenAll(
+  options: NetworkServicesOptions,
+  opened: AsyncDisposableStack,
+): Promise<void> {
+  const { directory, observer, log } = options;
+  const common = { directory, observer, logger: log };
+  const wire = createWireServer({ ...common, endpoint: WIRE_SERVER_ADDRESS });
+  await listen(options, opened, wire, WIRE_SERVER_ADDRESS, HTTP_PORT);
+  const hostPlugin = createHostPlugin(common);
+  await listen(options, opened, hostPlugin, WIRE_SERVER_ADDRESS, HOST_PLUGIN_PORT);
+  await listen(options, opened, createMetadataService(common), METADATA_ADDRESS, HTTP_PORT);
+}
+
+async function listen(
+  { namespace }: NetworkServicesOptions,
+  opened: AsyncDisposableStack,
+  service: FastifyInstance,
+  address: Ipv4Address,
+  port: number,
+): Promise<void> {
+  await service.ready();
+  opened.defer(() => service.close());
+  const fd = inNamespace(namespace, () => openListener(address, port));
+  await new Promise<void>((resolve, reject) => {
+    service.server.once("error", reject);
+    service.server.listen({ fd }, resolve);
+  });
+  // fastify closes only servers that it started itself.
+  opened.defer(() => {
+    service.server.closeAllConnections();
+    return new Promise<void>((resolve) => service.server.close(() => resolve()));
+  });
+}

@@ -1,0 +1,167 @@
+/** `goalstate serve`: DHCP, wire server and metadata on an interface that exists already. */
+import type { Logger } from "pino";
+import { MESSAGE_TYPE } from "../dhcp/index.ts";
+import { type ContainerStatus, keys } from "../model/documents.ts";
+import { FabricError } from "../model/errors.ts";
+import { formatIpv4 } from "../model/ipv4-address.ts";
+import type { Milestone } from "../model/milestone.ts";
+import { type Link, listLinks } from "../net/iproute.ts";
+import { Poller } from "../net/poller.ts";
+import {
+  createInventoryResolver,
+  type InventoryDescription,
+  inventoryWarnings,
+  parseInventory,
+} from "../nm/index.ts";
+import type { FabricStore } from "../store/index.ts";
+import { createBootTrace, type Evidence } from "../trace/index.ts";
+import { createChain, createHardwarePlugin, createNmPlugin } from "../wds/index.ts";
+import type { WireObserver } from "../wireserver/index.ts";
+import { type DataFolder, openDataFolder } from "./data-folder.ts";
+import { loadInventoryContainers } from "./inventory-containers.ts";
+import { type NetworkServices, startNetworkServices } from "./network-services.ts";
+import { holdPlatformAddresses } from "./platform-addresses.ts";
+import { readYaml } from "./read-yaml.ts";
+
+export interface ServeOptions {
+  readonly interfaceName: string;
+  readonly inventoryPath: string;
+  readonly data: string;
+  readonly print: (line: string) => void;
+  readonly log: Logger;
+  /** Aborts on Ctrl-C and SIGTERM. */
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Serves until the signal aborts, then takes away what it added.
+ *
+ * @throws FabricError ERR_USAGE_* for bad input, ERR_NET_* for what the machine refuses
+ */
+export async function runServe(options: ServeOptions): Promise<void> {
+  const { interfaceName, inventoryPath, print, log, signal } = options;
+  const inventory = parseInventory(readYaml(inventoryPath), inventoryPath);
+  for (const warning of inventoryWarnings(inventory))
+    log.warn({ inventory: inventoryPath }, warning);
+  const link = await requireInterface(interfaceName);
+  requireRoot();
+  await using data = await openDataFolder(options.data);
+  await using _addresses = await holdPlatformAddresses(data.store, interfaceName);
+  await using services = await startServices(options, data, inventory, link);
+  print("ready");
+  await Promise.race([aborted(signal), services.ended]);
+  const drops = Object.fromEntries(services.counters.drops);
+  log.info({ ...services.counters, drops }, "stopping");
+}
+
+async function requireInterface(name: string): Promise<Link> {
+  const link = (await listLinks()).find((candidate) => candidate.name === name);
+  if (link === undefined) {
+    const message = `--interface ${name}: there is no such interface; 'ip link' lists them`;
+    throw new FabricError("ERR_USAGE_INTERFACE", message);
+  }
+  if (!link.isUp) {
+    const message = `--interface ${name} is down; bring it up with 'ip link set ${name} up'`;
+    throw new FabricError("ERR_USAGE_INTERFACE", message);
+  }
+  return link;
+}
+
+function requireRoot(): void {
+  if (process.getuid?.() === 0) return;
+  const message = "Raw sockets and interface addresses need root; run it with sudo";
+  throw new FabricError("ERR_SERVE_PRIVILEGE", message);
+}
+
+async function startServices(
+  options: ServeOptions,
+  data: DataFolder,
+  inventory: InventoryDescription,
+  link: Link,
+): Promise<NetworkServices> {
+  const { interfaceName, log } = options;
+  const { gateway, subnet } = inventory.network;
+  const isGateway =
+    gateway !== undefined && link.addresses.some((a) => a.startsWith(`${formatIpv4(gateway)}/`));
+  const resolver = createInventoryResolver(inventory, { isGateway });
+  const containers = await loadInventoryContainers(data, inventory, resolver);
+  const trace = createBootTrace({
+    store: data.store,
+    now: Date.now,
+    onError: (err, container) => log.error({ err, container }, "milestone not recorded"),
+  });
+  const reach: Reach = (container, milestone, evidence) => {
+    // The unnamed NICs of a range may be many thousands: they are counted, not traced.
+    if (!containers.isNamed(container) || trace.hasReached(container, milestone)) return;
+    trace.reach(container, milestone, evidence());
+    log.info({ container, ...evidence() }, milestone);
+  };
+  return startNetworkServices({
+    interfaceName,
+    poller: new Poller(),
+    decide: createChain([createHardwarePlugin(resolver), createNmPlugin(resolver)]).decide,
+    relays: subnet,
+    directory: containers,
+    observer: observeGuests(data.store, reach, log),
+    log,
+    onExchange: ({ container, requestType, replyType, address }) => {
+      if (container === undefined || replyType === "DHCPNAK") return;
+      const isDiscover = requestType === MESSAGE_TYPE.DHCPDISCOVER;
+      reach(container, isDiscover ? "dhcp-discover" : "dhcp-ack", () => ({
+        address: formatIpv4(address),
+      }));
+    },
+  });
+}
+
+type Reach = (container: string, milestone: Milestone, evidence: () => Evidence) => void;
+
+/** Turns what guests ask and say into milestones and status. */
+function observeGuests(store: FabricStore, reach: Reach, log: Logger): WireObserver {
+  const healths = new Map<string, string>();
+  return {
+    contact: ({ name, incarnation }, { kind }) => {
+      reach(name, "agent-contact", () => ({ request: kind }));
+      if (kind === "goalstate") reach(name, "goalstate-fetched", () => ({ incarnation }));
+      if (kind === "sharedConfig") reach(name, "config-fetched", () => ({ incarnation }));
+    },
+    health: async ({ name }, { incarnation, ...health }) => {
+      // Transitions are stored, heartbeats are not.
+      const text = JSON.stringify(health);
+      if (healths.get(name) !== text) {
+        await storeHealth(store, name, health);
+        healths.set(name, text);
+        log.info({ container: name, ...health }, "health");
+      }
+      if (health.state === "Ready") reach(name, "ready", () => ({ incarnation }));
+    },
+    roleProperties: async ({ name }, properties) => {
+      const state = properties.get("RoleState");
+      if (state?.startsWith("Started")) reach(name, "role-started", () => ({ state }));
+    },
+    refused: (address, reason) => log.warn({ address, reason }, "caller refused"),
+  };
+}
+
+async function storeHealth(
+  store: FabricStore,
+  container: string,
+  health: NonNullable<ContainerStatus["health"]>,
+): Promise<void> {
+  const status: ContainerStatus = {
+    state: health.state === "Ready" ? "Ready" : "AwaitingAgent",
+    detail: `its agent reports ${health.state}`,
+    sinceMs: Date.now(),
+    health,
+  };
+  await store.txn({
+    success: [{ kind: "put", key: keys.containerStatus(container), value: status }],
+  });
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    signal.addEventListener("abort", () => resolve(), { once: true });
+    if (signal.aborted) resolve();
+  });
+}

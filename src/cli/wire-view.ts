@@ -1,0 +1,38 @@
+/** What the wire server shows of a container: its goal, in wire words. */
+import type { ContainerGoal } from "../model/documents.ts";
+import { type Ipv4Subnet, parseIpv4 } from "../model/ipv4-address.ts";
+import { parseMac } from "../model/mac-address.ts";
+import { deriveGuid } from "../model/names.ts";
+import type { WireContainer } from "../wireserver/index.ts";
+
+/**
+ * Renders a goal.
+ *
+ * @param siblings - the goals of all containers of the tenant, this one among them
+ */
+export function wireContainerOf(
+  goal: ContainerGoal,
+  siblings: readonly ContainerGoal[],
+  subnet?: Ipv4Subnet,
+): WireContainer {
+  return {
+    name: goal.container,
+    containerId: goal.containerId,
+    instanceId: `${goal.deploymentId}.${goal.instance}`,
+    roleName: goal.role,
+    roleInstance: goal.instance,
+    deployment: { name: goal.tenant, guid: goal.deploymentId },
+    roleGuid: deriveGuid(goal.deploymentId, "role", goal.role),
+    incarnation: goal.incarnation,
+    expectedState: goal.expectedState,
+    address: parseIpv4(goal.address),
+    mac: parseMac(goal.mac),
+    ...(subnet !== undefined && { subnet }),
+    instances: siblings.map(({ instance, address, endpoints }) => ({
+      id: instance,
+      address: parseIpv4(address),
+      endpoints,
+    })),
+    settings: goal.settings,
+  };
+}

@@ -1,0 +1,113 @@
+/**
+ * What a guest's init does, for a guest that is only a network namespace: takes its interface through DHCP,
+ * configures it, writes the lease where the agent looks for it, and runs the agent. Runs inside the namespace.
+ */
+import { spawn } from "node:child_process";
+import { mkdirSync, renameSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { type DhcpLease, runDhcpClient } from "../../../dhcp/index.ts";
+import { formatIpv4, formatSubnet, type Ipv4Address } from "../../../model/ipv4-address.ts";
+import { formatMac, type MacAddress } from "../../../model/mac-address.ts";
+import { ipBatch } from "../../../net/iproute.ts";
+import { openPacketRing } from "../../../net/packet-ring.ts";
+import { Poller } from "../../../net/poller.ts";
+
+const CLIENT_PORT = 68;
+const BOOTREPLY = 2;
+
+const { values } = parseArgs({
+  options: {
+    interface: { type: "string", default: "eth0" },
+    hostname: { type: "string", default: "guest" },
+    run: { type: "string", default: "." },
+    agent: { type: "string", default: "" },
+    app: { type: "string" },
+  },
+});
+
+const leasePath = join(values.run, "lease");
+const stop = new AbortController();
+process.on("SIGTERM", () => stop.abort());
+
+await using socket = openPacketRing({
+  interfaceName: values.interface,
+  udpPort: CLIENT_PORT,
+  bootpOp: BOOTREPLY,
+  poller: new Poller(),
+});
+const mac = socket.hardwareAddress as MacAddress;
+let started = false;
+say(`interface ${values.interface}, MAC ${formatMac(mac)}: asking for an address`);
+await runDhcpClient({
+  socket,
+  mac,
+  hostname: values.hostname,
+  signal: stop.signal,
+  onBound: (lease) => void onBound(lease).catch(fail),
+  onLost: () => say("lease lost"),
+});
+
+async function onBound(lease: DhcpLease): Promise<void> {
+  say(`address ${formatIpv4(lease.address)} from ${formatIpv4(lease.serverIdentifier)}`);
+  await configure(lease);
+  writeLease(lease);
+  if (started) return;
+  started = true;
+  runAgent();
+}
+
+async function configure(lease: DhcpLease): Promise<void> {
+  const device = values.interface;
+  const prefixLength = Math.clz32(~lease.subnetMask);
+  const routes = lease.routes.map(({ destination, gateway }) =>
+    gateway === 0
+      ? `route replace ${formatSubnet(destination)} dev ${device} scope link`
+      : `route replace ${formatSubnet(destination)} via ${formatIpv4(gateway)} dev ${device}`,
+  );
+  await ipBatch(undefined, [
+    ...(lease.mtu === undefined ? [] : [`link set dev ${device} mtu ${lease.mtu}`]),
+    `addr replace ${formatIpv4(lease.address)}/${prefixLength} dev ${device}`,
+    ...routes,
+  ]);
+}
+
+/** The lease as the VM's DHCP script writes it; renamed into place, so that it is never seen half-written. */
+function writeLease(lease: DhcpLease): void {
+  const list = (addresses: readonly Ipv4Address[]) => addresses.map(formatIpv4).join(" ");
+  const lines = [
+    `interface=${values.interface}`,
+    `ip=${formatIpv4(lease.address)}`,
+    `subnet=${formatIpv4(lease.subnetMask)}`,
+    `router=${list(lease.routers)}`,
+    `dns=${list(lease.dns)}`,
+    `lease=${lease.leaseSeconds}`,
+    `serverid=${formatIpv4(lease.serverIdentifier)}`,
+    ...(lease.wireServer === undefined
+      ? []
+      : [`opt245=${lease.wireServer.toString(16).padStart(8, "0")}`]),
+  ];
+  writeFileSync(`${leasePath}.new`, `${lines.join("\n")}\n`);
+  renameSync(`${leasePath}.new`, leasePath);
+}
+
+/** The agent ends when its guest does, and the guest when its agent fails for good: then the console says why. */
+function runAgent(): void {
+  const state = join(values.run, "state");
+  mkdirSync(state, { recursive: true });
+  const app = values.app === undefined ? [] : ["--app", values.app];
+  const args = [values.agent, "--lease", leasePath, "--state", state, ...app];
+  const agent = spawn(process.execPath, args, { stdio: "inherit" });
+  agent.on("exit", (code, signal) => fail(new Error(`the agent ended: ${signal ?? code}`)));
+  process.on("exit", () => agent.kill());
+}
+
+function say(text: string): void {
+  process.stdout.write(`goalstate-guest: ${text}\n`);
+}
+
+function fail(error: unknown): void {
+  say(`failed: ${error instanceof Error ? error.message : String(error)}`);
+  process.exitCode = 1;
+  stop.abort();
+}

@@ -1,0 +1,15 @@
+export { ComputeAgent, type ComputeAgentOptions, type GuestHealth } from "./compute-agent.ts";
+export { ComputeManager, type ComputeManagerOptions } from "./compute-manager.ts";
+export type {
+  GuestDescription,
+  Hypervisor,
+  PreparedGuest,
+  Vm,
+  VmExit,
+  VmSpec,
+} from "./hypervisor.ts";
+export {
+  createNetnsHypervisor,
+  type NetnsHypervisorOptions,
+} from "./hypervisors/netns/netns-hypervisor.ts";
+export { removeLeftovers, removeNamespace } from "./leftovers.ts";

@@ -1,0 +1,21 @@
+/** Answers for the physical hosts of the cluster, which the hardware manager knows by MAC. */
+import type { Assignment } from "../../../dhcp/index.ts";
+import type { MacAddress } from "../../../model/mac-address.ts";
+import { NEXT, type Plugin } from "../../plugin.ts";
+
+/** What this provider reads of the hardware manager. */
+export interface HostDirectory {
+  /** The host with this MAC, or undefined. Must not block or throw. */
+  findHost(mac: MacAddress): Assignment | undefined;
+}
+
+/** Makes the `hardware` provider: a known host is assigned its address, all else is passed on. */
+export function createHardwarePlugin(hosts: HostDirectory): Plugin {
+  return {
+    name: "hardware",
+    decide: ({ chaddr }) => {
+      const assignment = hosts.findHost(chaddr);
+      return assignment === undefined ? NEXT : { kind: "assigned", assignment };
+    },
+  };
+}
