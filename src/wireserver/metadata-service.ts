@@ -30,7 +30,9 @@ export function createMetadataService(options: MetadataServiceOptions): FastifyI
     bodyBytesMax: BODY_BYTES_MAX,
     errorBody: { type: JSON_TYPE, render: ({ message }) => JSON.stringify({ error: message }) },
     handle: (caller, request, reply) => {
-      const url = new URL(request.url, "http://metadata");
+      // Put together as text: a path that begins with two slashes must not become a host.
+      const url = URL.parse(`http://metadata${request.url}`);
+      if (url === null) throw refuse("ERR_WIRE_NOT_FOUND", notFoundText(request));
       const names = requireInstancePath(request, url);
       assertMetadataRequest(request, url);
       const value = findValue(instanceMetadataOf(caller, place), names);

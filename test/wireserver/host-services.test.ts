@@ -117,6 +117,7 @@ describe("metadata service", () => {
       "X-Forwarded-For",
     ],
     ["no api-version", { url: "/metadata/instance", headers }, 400, "newest versions"],
+    ["a path with two slashes", { url: "//[", headers }, 404, "//["],
     ["another path", { url: `/metadata/loadbalancer?${version}`, headers }, 404, "loadbalancer"],
     [
       "an unknown caller",
