@@ -34,7 +34,7 @@ const FORBIDDEN_BELOW_CLI = [
   { name: "Date.now", pattern: /\bDate\.now\b/ },
   { name: "Math.random", pattern: /\bMath\.random\b/ },
   { name: "process.env", pattern: /\bprocess\.env\b/ },
-  { name: "console", pattern: /(?<![.\w#$])console\.\w/ },
+  { name: "console", pattern: /(?<![.\w#$"'`])console\.\w/ },
 ];
 
 /** Path from the repository root, and text. */

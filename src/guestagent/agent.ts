@@ -237,12 +237,12 @@ class GuestAgent implements AsyncDisposable {
     if (goalState === undefined) return;
     const role = roleStateText(this.#supervisor.state);
     const health = this.#health();
+    await this.#reportHealth(goalState, health);
     if (role !== undefined && this.#roleKey(goalState, role) !== this.#reportedRole) {
       await client.reportRoleProperty(goalState, "RoleState", role);
       edge.log(`reported RoleState ${role}`);
       this.#reportedRole = this.#roleKey(goalState, role);
     }
-    await this.#reportHealth(goalState, health);
     await this.#writeDown(goalState, health, role);
   }
 

@@ -1,5 +1,6 @@
 /** Finds the wire server: from the lease, else by asking, else the address that it has everywhere. */
 
+import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import type { NetworkInterfaceInfo } from "node:os";
 import { errorText } from "../model/errors.ts";
@@ -14,12 +15,16 @@ import { askForEndpoint, type InformPlan, type InformSender } from "./dhcp-infor
 import type { AgentEdge } from "./edge.ts";
 import { findEndpointInLease } from "./lease-file.ts";
 
+const LEASE_POLL_MS = 50;
+
 /** What {@link discoverEndpoint} may look at. */
 export interface DiscoveryOptions {
   /** The DHCP client's lease file; undefined if there is none. */
   readonly leaseFile: string | undefined;
-  /** Of the node or guest, as `os.networkInterfaces()` has them. */
-  readonly interfaces: NodeJS.Dict<NetworkInterfaceInfo[]>;
+  /** How long the lease file may take to appear: the agent starts while the DHCP client still asks. */
+  readonly leaseWaitMs: number;
+  /** The guest's interfaces at the moment of the call, as `os.networkInterfaces()` has them. */
+  readonly interfaces: () => NodeJS.Dict<NetworkInterfaceInfo[]>;
   /** Milliseconds since 1970, for the expiry dates of leases. */
   readonly epochMs: number;
   readonly edge: AgentEdge;
@@ -47,6 +52,7 @@ export async function discoverEndpoint(options: DiscoveryOptions): Promise<Ipv4A
 async function findLeased(options: DiscoveryOptions): Promise<Ipv4Address | undefined> {
   const { leaseFile, epochMs, edge } = options;
   if (leaseFile === undefined) return undefined;
+  await awaitLease(leaseFile, options);
   try {
     const endpoint = findEndpointInLease(await readFile(leaseFile, "latin1"), epochMs);
     if (endpoint === undefined) edge.log(`lease file ${leaseFile} has no usable option 245`);
@@ -57,9 +63,20 @@ async function findLeased(options: DiscoveryOptions): Promise<Ipv4Address | unde
   }
 }
 
+async function awaitLease(leaseFile: string, options: DiscoveryOptions): Promise<void> {
+  const { leaseWaitMs, edge, signal } = options;
+  const startedAt = edge.now();
+  let isWaiting = false;
+  while (!existsSync(leaseFile) && !signal.aborted && edge.now() - startedAt < leaseWaitMs) {
+    if (!isWaiting) edge.log(`waiting for the lease in ${leaseFile}`);
+    isWaiting = true;
+    await edge.sleep(LEASE_POLL_MS, signal);
+  }
+}
+
 async function findByInform(options: DiscoveryOptions): Promise<Ipv4Address | undefined> {
   const { edge, signal, informPlan } = options;
-  const sender = findSender(options.interfaces);
+  const sender = findSender(options.interfaces());
   if (sender === undefined) {
     edge.log("no interface has an IPv4 address, so DHCP cannot be asked");
     return undefined;

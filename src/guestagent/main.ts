@@ -16,6 +16,9 @@ import { createWireClient } from "./wire-client.ts";
 const USAGE =
   "usage: guest-agent --app DIR --state DIR [--lease FILE] [--endpoint HOST[:PORT]] [--poll-seconds 6]";
 
+/** Longer than any DHCP client's first tries; after it, the agent looks for the wire server without a lease. */
+const LEASE_WAIT_MS = 60_000;
+
 /** The agent has no right to more of its own environment than this to give to a role program. */
 const INHERITED = ["PATH", "HOME", "LANG", "TZ"] as const;
 
@@ -63,7 +66,8 @@ async function findAuthority(options: Arguments, signal: AbortSignal): Promise<s
   }
   const endpoint = await discoverEndpoint({
     leaseFile: options.lease,
-    interfaces: networkInterfaces(),
+    leaseWaitMs: LEASE_WAIT_MS,
+    interfaces: networkInterfaces,
     epochMs: Date.now(),
     edge: EDGE,
     signal,

@@ -141,8 +141,8 @@ describe("guest agent", () => {
       description: "Starting",
       incarnation: 3,
     });
-    expect(fabric.properties.get("RoleState")).toBe("Started");
-    expect(fabric.lines.indexOf(`${web} RoleState=Started`)).toBeLessThan(
+    await until(() => expect(fabric.properties.get("RoleState")).toBe("Started"));
+    expect(fabric.lines.indexOf(`${web} RoleState=Started`)).toBeGreaterThan(
       fabric.lines.indexOf(`${web} reports Ready`),
     );
     await until(() => expect(agent.lines).toContain(`role: ${WEB.settings["GREETING"]}`));
@@ -194,7 +194,7 @@ describe("guest agent", () => {
     await until(() => expect(fabric.reports.at(-1)?.state).toBe("Ready"));
     fabric.directory.replace({ ...WEB, containerId: "00000000-0000-4000-8000-000000000001" });
     await until(() => expect(count(fabric.lines, "reports Ready")).toBe(2));
-    expect(count(fabric.lines, "RoleState=Started")).toBe(2);
+    await until(() => expect(count(fabric.lines, "RoleState=Started")).toBe(2));
   });
 
   test("a role that crashes is reported and started again; the container stays Ready", async () => {
@@ -240,7 +240,7 @@ describe("guest agent", () => {
     const fabric = await startFabric(WEB);
     await startAgent(fabric.port, {});
     await until(() => expect(fabric.reports.at(-1)?.state).toBe("Ready"));
-    expect(fabric.properties.get("RoleState")).toBe("NoProgram");
+    await until(() => expect(fabric.properties.get("RoleState")).toBe("NoProgram"));
   });
 
   test("waits for a wire server that comes late", async () => {

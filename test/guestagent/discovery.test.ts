@@ -1,6 +1,6 @@
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
-import { mkdtemp, writeFile } from "node:fs/promises";
+import { mkdtemp, rename, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
@@ -97,7 +97,8 @@ describe("discoverEndpoint()", () => {
     const plan = { ...INFORM_PLAN, serverAddress: "127.0.0.1", serverPort: server.address().port };
     const endpoint = await discoverEndpoint({
       leaseFile,
-      interfaces: { lo: [{ ...INTERFACE, internal: true }], eth0: [INTERFACE] },
+      interfaces: () => ({ lo: [{ ...INTERFACE, internal: true }], eth0: [INTERFACE] }),
+      leaseWaitMs: 0,
       epochMs: 0,
       edge,
       signal: new AbortController().signal,
@@ -127,6 +128,24 @@ describe("discoverEndpoint()", () => {
       });
     });
   }
+
+  test("waits for a lease that is still to come", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "goalstate-discovery-"));
+    const leaseFile = join(folder, "lease");
+    const { edge, lines } = createTestEdge();
+    const found = discoverEndpoint({
+      leaseFile,
+      interfaces: () => ({}),
+      leaseWaitMs: 60_000,
+      epochMs: 0,
+      edge,
+      signal: new AbortController().signal,
+    });
+    await expect.poll(() => lines).toEqual([`waiting for the lease in ${leaseFile}`]);
+    await writeFile(`${leaseFile}.new`, "opt245=0a000001");
+    await rename(`${leaseFile}.new`, leaseFile);
+    expect(formatIpv4(await found)).toBe("10.0.0.1");
+  });
 
   test("asks three times, then takes the default", async () => {
     const { endpoint, asked, last } = await discover(undefined, undefined);

@@ -112,9 +112,9 @@ describe("openCaptureFrameSocket()", () => {
     const lengths: number[][] = [];
     await socket.receive((frame) => lengths.push([frame.length, frame.wireLength]), running());
     expect(lengths).toEqual([
-      [1983, 1983],
-      [1984, 1984],
-      [1984, 1985],
+      [FRAME_BYTES_MAX - 1, FRAME_BYTES_MAX - 1],
+      [FRAME_BYTES_MAX, FRAME_BYTES_MAX],
+      [FRAME_BYTES_MAX, FRAME_BYTES_MAX + 1],
     ]);
   });
 
