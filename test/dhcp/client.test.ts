@@ -90,7 +90,7 @@ function startFabric({ deliver = () => true, profile = {}, client = {} }: Fabric
     return deliver(frame, number);
   });
   const stop = new AbortController();
-  const inventory = { address: CLIENT_IP as Ipv4Address | undefined };
+  const inventory: { address: Ipv4Address | undefined } = { address: CLIENT_IP };
   const server = serveDhcp({
     socket: host,
     serverAddress: SERVER_IP,

@@ -433,6 +433,35 @@ describe("serveDhcp(), options", () => {
   });
 });
 
+describe("serveDhcp(), what does not matter", () => {
+  test("the order of options and options it does not know", () => {
+    const { socket, send } = startServer();
+    const known: [number, number[]][] = [
+      [53, [1]],
+      [12, [65, 66]],
+      [55, [15, 1, 12]],
+      [57, [5, 0xc0]],
+      [61, [1, 2, 3]],
+      [60, [77]],
+    ];
+    send({ ...DISCOVER, options: Object.fromEntries(known) });
+    const want = socket.sent[0]?.bytes;
+    const unknown = fc.tuple(fc.integer({ min: 128, max: 254 }), fc.array(fc.nat(255)));
+    const shuffled = fc
+      .array(unknown, { maxLength: 3 })
+      .chain((extra) => fc.shuffledSubarray([...known, ...extra], { minLength: known.length }))
+      .filter((options) => known.every((option) => options.includes(option)));
+    const property = fc.property(shuffled, (options) => {
+      const octetsOfOptions = options.flatMap(([code, data]) => [code, data.length, ...data]);
+      const head = requestFrame(DISCOVER).slice(42, 42 + 240);
+      socket.sent.length = 0;
+      socket.inject(frameOf(Uint8Array.of(...head, ...octetsOfOptions, 255)), { ifindex: PORT });
+      expect(socket.sent[0]?.bytes).toEqual(want);
+    });
+    fc.assert(property);
+  });
+});
+
 describe("serveDhcp(), relays", () => {
   const relays = parseSubnet("10.1.0.0/24");
   const relayed: RequestSpec = { ...DISCOVER, giaddr: RELAY, hops: 1 };
@@ -552,6 +581,14 @@ describe("serveDhcp(), silence", () => {
     frame.set([0, 0], 40);
     expect(sendFrame(frame)).toEqual([]);
     expect(drops).toEqual([{ reason: "rogue.server", ifindex: PORT, sourceMac: CLIENT_MAC }]);
+  });
+
+  test("a frame without a readable source is reported without one, not with an earlier one", () => {
+    const macs: number[] = [];
+    const { ask, sendFrame } = startServer({ onDrop: (event) => macs.push(event.sourceMac) });
+    ask(DISCOVER);
+    sendFrame(new Uint8Array(13));
+    expect(macs).toEqual([0]);
   });
 
   test("listens at further addresses that it is given, and only there", () => {
