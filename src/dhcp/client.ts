@@ -128,13 +128,16 @@ function createFrameReader(
 function perform(options: DhcpClientOptions, action: ClientAction): void {
   switch (action.kind) {
     case "send":
-      return sendMessage(options, action.message, action.to);
+      sendMessage(options, action.message, action.to);
+      break;
     case "bound":
-      return options.onBound(action.lease);
+      options.onBound(action.lease);
+      break;
     case "lost":
-      return options.onLost();
+      options.onLost();
+      break;
     default:
-      return action satisfies never;
+      action satisfies never;
   }
 }
 

@@ -15,6 +15,7 @@ export {
   REQUESTED_OPTIONS,
   stepClient,
 } from "./client-machine.ts";
+export { createDhcpCounters, type DhcpCounters, type ServerDropReason } from "./counters.ts";
 export type { Assignment, ChainVerdict, DecideRequest, RequestContext } from "./decision.ts";
 export {
   BOOTREPLY,
@@ -60,6 +61,7 @@ export {
   type WalkEnd,
   walkOptions,
 } from "./options.ts";
+export { readRequest } from "./read-request.ts";
 export { type EncodeCounters, encodeReply, type Reply } from "./reply.ts";
 export {
   type AddressedReply,
@@ -73,7 +75,6 @@ export {
   type DropReason,
   type OptionSpan,
   type RequestDropReason,
-  readRequest,
 } from "./request.ts";
 export {
   classify,
@@ -84,11 +85,8 @@ export {
   type SilenceReason,
 } from "./rules.ts";
 export {
-  createDhcpCounters,
-  type DhcpCounters,
   type DhcpServerOptions,
   type DropEvent,
   type ExchangeEvent,
-  type ServerDropReason,
   serveDhcp,
 } from "./server.ts";

@@ -10,7 +10,7 @@ import {
   type Ipv4Subnet,
   subnetContains,
 } from "../model/ipv4-address.ts";
-import { MAC_BROADCAST, type MacAddress } from "../model/mac-address.ts";
+import { MAC_BROADCAST, type MacAddress, readMac } from "../model/mac-address.ts";
 import {
   createUdpFrame,
   hardwareAddressOf,
@@ -19,59 +19,23 @@ import {
   writeUdpFrame,
 } from "../net/frame.ts";
 import type { FrameSocket, ReceivedFrame } from "../net/frame-socket.ts";
+import {
+  countDrop,
+  createDhcpCounters,
+  type DhcpCounters,
+  type ServerDropReason,
+} from "./counters.ts";
 import type { ChainVerdict, DecideRequest, RequestContext } from "./decision.ts";
 import { SERVER_PORT } from "./header.ts";
+import { readRequest } from "./read-request.ts";
 import { encodeReply, type Reply } from "./reply.ts";
 import {
   nakCopyDestination,
   type ReplyDestination,
   replyDestination,
 } from "./reply-destination.ts";
-import { createDhcpRequest, type DhcpRequest, type DropReason, readRequest } from "./request.ts";
-import { classify, decideReply, type SilenceReason } from "./rules.ts";
-
-/** Every reason that the server itself counts; the chain adds its own. */
-export type ServerDropReason =
-  | DropReason
-  | SilenceReason
-  /** To another station: a promiscuous interface sees it. */
-  | "l2.dst"
-  /** To an address that is not ours. */
-  | "ip.dst"
-  /** From our own address. */
-  | "ip.spoof"
-  /** chaddr is not the sender's. */
-  | "port.spoof"
-  | "relay.untrusted"
-  /** giaddr is our own address. */
-  | "relay.self"
-  /** The chain threw. */
-  | "plugin.error"
-  /** The chain assigned 0.0.0.0. */
-  | "core.noaddress"
-  /** The chain assigned options with another server identifier than ours: the client could never renew. */
-  | "core.serverid"
-  /** The socket had no buffer for the reply; the client asks again. */
-  | "tx.nobuffer"
-  /** Reasons beyond {@link DROP_REASONS_MAX}. */
-  | "other";
-
-/** Most distinct reasons that are counted by name. */
-export const DROP_REASONS_MAX = 128;
-
-/** Counters since they were made. `received` is the sum of the replies and of the drops. */
-export interface DhcpCounters {
-  received: number;
-  readonly replies: { DHCPOFFER: number; DHCPACK: number; DHCPNAK: number };
-  /** Frames that were not answered, by reason. */
-  readonly drops: Map<string, number>;
-  /** Unicast copies of a DHCPNAK; not in `replies`. */
-  nakCopies: number;
-  /** Options that did not fit into a reply and were left out whole. */
-  optionsOmitted: number;
-  /** Observers that threw; their request was answered all the same. */
-  observerErrors: number;
-}
+import { createDhcpRequest, type DhcpRequest } from "./request.ts";
+import { classify, decideReply } from "./rules.ts";
 
 /** A reply that was queued. The object is reused. */
 export interface ExchangeEvent {
@@ -89,7 +53,7 @@ export interface ExchangeEvent {
 export interface DropEvent {
   reason: string;
   ifindex: number;
-  /** Source address of the frame if it was read that far, else of an earlier one. */
+  /** Source address of the frame; 0 if it was not read that far. */
   sourceMac: MacAddress;
 }
 
@@ -112,18 +76,6 @@ export interface DhcpServerOptions {
   /** Counters to use, to read them while the server runs. */
   readonly counters?: DhcpCounters;
   readonly signal: AbortSignal;
-}
-
-/** Makes counters that are all zero. */
-export function createDhcpCounters(): DhcpCounters {
-  return {
-    received: 0,
-    replies: { DHCPOFFER: 0, DHCPACK: 0, DHCPNAK: 0 },
-    drops: new Map(),
-    nakCopies: 0,
-    optionsOmitted: 0,
-    observerErrors: 0,
-  };
 }
 
 /**
@@ -151,6 +103,8 @@ interface Server extends DhcpServerOptions {
 }
 
 type Dropped = string | undefined;
+
+const NO_MAC = readMac(new Uint8Array(6), 0);
 
 const PLUGIN_ERROR: ChainVerdict = { kind: "error", reason: "plugin.error" };
 const NO_ADDRESS: ChainVerdict = { kind: "error", reason: "core.noaddress" };
@@ -201,15 +155,9 @@ function handleFrame(server: Server, frame: ReceivedFrame): void {
   }
 }
 
-function countDrop(drops: Map<string, number>, reason: string): void {
-  const count = drops.get(reason);
-  if (count !== undefined) drops.set(reason, count + 1);
-  else if (drops.size < DROP_REASONS_MAX) drops.set(reason, 1);
-  else drops.set("other", (drops.get("other") ?? 0) + 1);
-}
-
 function answerFrame(server: Server, frame: ReceivedFrame): Dropped {
   const { udp, request } = server;
+  udp.sourceMac = NO_MAC;
   const reason =
     readUdpFrame(frame, udp, SERVER_PORT) ??
     checkAddresses(server) ??

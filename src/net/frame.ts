@@ -91,7 +91,7 @@ export function createUdpFrame(): UdpFrame {
  * Checks Ethernet, IPv4 and UDP of a frame and fills `out`. Never throws, keeps no reference, allocates nothing.
  *
  * @param port - the only UDP destination port that is accepted; {@link ANY_PORT} for all
- * @returns undefined if `out` holds a datagram, else the first rule that was broken (`out` is then undefined content)
+ * @returns undefined if `out` holds a datagram, else the first rule that was broken; `out` is then filled up to there
  * @see RFC 791, RFC 768, RFC 1122 section 3.2.1
  */
 export function readUdpFrame(
