@@ -1,5 +1,6 @@
 /** QEMU's command line, as a pure function. */
 
+import assert from "node:assert/strict";
 import { join } from "node:path";
 import { formatMac } from "../../../model/mac-address.ts";
 import type { VmSpec } from "../../hypervisor.ts";
@@ -20,6 +21,9 @@ export const RUN_FILES = {
 /** Serial numbers of the disks; `/init` of the guest finds them by these. */
 const SYSTEM_SERIAL = "gs-system";
 const APP_SERIAL = "gs-app";
+
+/** Nothing that could add a word to the kernel's command line. */
+const HOSTNAME = /^[a-zA-Z0-9][a-zA-Z0-9.-]{0,62}$/;
 
 /** The arguments for `spec`. Paths with commas are escaped as QEMU wants it, by doubling. */
 export function qemuArguments(spec: VmSpec, accelerator: Accelerator): string[] {
@@ -52,6 +56,7 @@ export function qemuArguments(spec: VmSpec, accelerator: Accelerator): string[] 
  * on an emulated UART costs the guest about a millisecond.
  */
 function kernelCommandLine(hostname: string): string {
+  assert.match(hostname, HOSTNAME);
   return `console=ttyS0 quiet panic=-1 audit=0 goalstate.hostname=${hostname}`;
 }
 
