@@ -2,7 +2,7 @@
 
 import { execFileSync, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
-import { mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
@@ -93,6 +93,17 @@ describe.skipIf(skipped)(title, () => {
       message: expect.stringContaining("no-kernel"),
     });
   });
+
+  test("a guest that finds no system disk says so and powers off", async () => {
+    await using network = await openScratchNetwork(folder, MAC);
+    const spec = await specFor("t.empty_0", { folder, image, tapFd: network.tapFd });
+    const systemDisk = join(folder, "empty.img");
+    await writeFile(systemDisk, Buffer.alloc(1024 * 1024));
+    const broken = { ...spec, image: { ...image, systemDisk } };
+    const vm = await hypervisor.create(broken, AbortSignal.timeout(20_000));
+    expect(await vm.exited).toEqual({ kind: "stopped", by: "guest-shutdown" });
+    expect(await readFile(vm.consolePath, "utf8")).toContain("no system disk, powering off");
+  }, 30_000);
 
   test("a VM dies with the process that started it", async () => {
     await using network = await openScratchNetwork(folder, MAC);

@@ -60,14 +60,17 @@ function kernelCommandLine(hostname: string): string {
   return `console=ttyS0 quiet panic=-1 audit=0 goalstate.hostname=${hostname}`;
 }
 
-/** q35: its virtio devices set up in 0.2 s under TCG where those of pc take 0.8 s. */
+/**
+ * q35: its virtio devices set up in 0.2 s under TCG where those of pc take 0.8 s. Without 57-bit addresses the emulated
+ * page walks have four levels instead of five, which brings the guest's init 0.6 s forward.
+ */
 function machineArguments(accelerator: Accelerator): string[] {
   const machine = "q35,usb=off,smm=off,vmport=off,graphics=off";
   switch (accelerator.kind) {
     case "kvm":
       return ["-machine", machine, "-accel", "kvm", "-cpu", "host"];
     case "tcg":
-      return ["-machine", machine, "-accel", "tcg,thread=multi", "-cpu", "max"];
+      return ["-machine", machine, "-accel", "tcg,thread=multi", "-cpu", "max,la57=off"];
   }
 }
 
