@@ -52,8 +52,8 @@ export function qemuArguments(spec: VmSpec, accelerator: Accelerator): string[] 
 }
 
 /**
- * The kernel's command line. panic=-1 restarts at once, which -no-reboot turns into an exit; quiet because each line
- * on an emulated UART costs the guest about a millisecond.
+ * The kernel's command line. panic=-1 restarts at once, which -no-reboot turns into an exit; quiet keeps
+ * the kernel's own lines off the emulated UART and the console readable.
  */
 function kernelCommandLine(hostname: string): string {
   assert.match(hostname, HOSTNAME);
