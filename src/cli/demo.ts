@@ -30,6 +30,7 @@ export interface DemoOptions {
   readonly timeoutSeconds: number;
   readonly searchPath: string;
   readonly cacheFolder: string;
+  readonly environment: NodeJS.ProcessEnv;
   readonly print: (line: string) => void;
   readonly log: Logger;
   /** Aborts on Ctrl-C and SIGTERM. */
@@ -78,7 +79,7 @@ async function bringUp(
   deployments: readonly Deployment[],
 ): Promise<void> {
   const { print, log, signal } = options;
-  const hypervisor = await chooseHypervisor({ ...options, data });
+  const hypervisor = await chooseHypervisor({ ...options, dataFolder: data.path });
   print(`hypervisor: ${hypervisor.description}`);
   const canFilter = findProgram("nft", options.searchPath) !== undefined;
   if (!canFilter) {

@@ -1,19 +1,56 @@
 /** Chooses what runs the guests, and says why. */
 import { renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { bundleAgent } from "../compute/guest/agent-bundle.ts";
-import { createNetnsHypervisor, type Hypervisor } from "../compute/index.ts";
+import {
+  bundleAgent,
+  createNetnsHypervisor,
+  createQemuHypervisor,
+  findQemu,
+  type Hypervisor,
+  openQemuMachines,
+} from "../compute/index.ts";
+import { FabricError } from "../model/errors.ts";
 
 export type HypervisorChoice = "qemu" | "netns" | "auto";
 
+const ROOT = join(import.meta.dirname, "../..");
 /** The entry of the guest agent, which runs in guests as one file. */
-export const AGENT_ENTRY = join(import.meta.dirname, "../guestagent/main.ts");
+const AGENT_ENTRY = join(ROOT, "src/guestagent/main.ts");
+const GUEST_SCRIPTS = join(ROOT, "tools/guest-image.d");
 
-export async function chooseHypervisor(options: {
+export interface HypervisorOptions {
   readonly hypervisor: HypervisorChoice;
-  readonly data: { readonly path: string };
-}): Promise<Hypervisor> {
-  return netnsHypervisor(options.data.path, "test");
+  /** Where the netns guests' agent is written. */
+  readonly dataFolder: string;
+  /** Where images are kept between runs. */
+  readonly cacheFolder: string;
+  /** PATH */
+  readonly searchPath: string;
+  /** For the tools that build the guest image (proxy settings of apt). */
+  readonly environment: NodeJS.ProcessEnv;
+}
+
+/**
+ * Takes QEMU where it is installed, else network namespaces, unless one was asked for.
+ *
+ * @throws FabricError ERR_USAGE_HYPERVISOR if QEMU was asked for and is not installed
+ */
+export async function chooseHypervisor(options: HypervisorOptions): Promise<Hypervisor> {
+  const { hypervisor, cacheFolder, searchPath, environment, dataFolder } = options;
+  if (hypervisor === "netns") return netnsHypervisor(dataFolder, "as asked");
+  const qemu = await findQemu(searchPath);
+  if (qemu.kind === "missing") {
+    if (hypervisor === "auto") return netnsHypervisor(dataFolder, `no QEMU: ${qemu.reason}`);
+    throw new FabricError("ERR_USAGE_HYPERVISOR", `--hypervisor qemu: ${qemu.reason}`);
+  }
+  return createQemuHypervisor({
+    machines: await openQemuMachines(qemu),
+    cacheDirectory: cacheFolder,
+    agentEntry: AGENT_ENTRY,
+    nodeBinary: process.execPath,
+    scriptsDirectory: GUEST_SCRIPTS,
+    environment,
+  });
 }
 
 function netnsHypervisor(folder: string, reason: string): Hypervisor {

@@ -87,6 +87,7 @@ async function demo(files: string[], options: DemoArguments, signal: AbortSignal
     timeoutSeconds: options.timeout,
     searchPath: process.env["PATH"] ?? "",
     cacheFolder: join(cache, "goalstate"),
+    environment: process.env,
     print: (line) => process.stdout.write(`${line}\n`),
     log: createLog(options.logLevel),
     signal,

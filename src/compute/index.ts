@@ -1,5 +1,6 @@
 export { ComputeAgent, type ComputeAgentOptions, type GuestHealth } from "./compute-agent.ts";
 export { ComputeManager, type ComputeManagerOptions } from "./compute-manager.ts";
+export { bundleAgent } from "./guest/agent-bundle.ts";
 export type {
   GuestDescription,
   Hypervisor,
@@ -12,4 +13,9 @@ export {
   createNetnsHypervisor,
   type NetnsHypervisorOptions,
 } from "./hypervisors/netns/netns-hypervisor.ts";
+export {
+  createQemuHypervisor,
+  findQemu,
+  openQemuMachines,
+} from "./hypervisors/qemu/index.ts";
 export { removeLeftovers, removeNamespace } from "./leftovers.ts";

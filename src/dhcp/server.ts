@@ -100,6 +100,8 @@ interface Server extends DhcpServerOptions {
   readonly hardwareAddress: MacAddress;
   readonly exchange: ExchangeEvent;
   readonly drop: DropEvent;
+  /** The client's own port, for a refusal as well: a broadcast into a bridge would reach every client. */
+  replyIfindex: number;
 }
 
 type Dropped = string | undefined;
@@ -135,6 +137,7 @@ function createServer(options: DhcpServerOptions): Server {
       xid: 0,
     },
     drop: { reason: "", ifindex: 0, sourceMac: udp.sourceMac },
+    replyIfindex: 0,
   };
 }
 
@@ -167,7 +170,10 @@ function answerFrame(server: Server, frame: ReceivedFrame): Dropped {
   fillContext(server, frame.ifindex);
   const requestClass = classify(request, server.context, server.serverAddress);
   if (requestClass.kind === "silent") return requestClass.reason;
-  const decision = decideReply(requestClass, request, askChain(server));
+  const verdict = askChain(server);
+  const port = verdict.kind === "assigned" ? verdict.assignment.ifindex : undefined;
+  server.replyIfindex = port ?? frame.ifindex;
+  const decision = decideReply(requestClass, request, verdict);
   return decision.kind === "silent" ? decision.reason : sendReply(server, decision);
 }
 
@@ -245,7 +251,7 @@ function sendReply(server: Server, reply: Reply): Dropped {
 
 /** Builds and queues one frame; false if the socket has no buffer. */
 function transmit(server: Server, reply: Reply, destination: ReplyDestination): boolean {
-  const { socket, request, context, serverAddress } = server;
+  const { socket, request, serverAddress } = server;
   const buffer = socket.reserve();
   if (buffer === undefined) return false;
   // A relay may want to be the server that its clients renew with (RFC 5107).
@@ -261,8 +267,7 @@ function transmit(server: Server, reply: Reply, destination: ReplyDestination): 
     destinationPort: destination.port,
     payloadLength,
   });
-  const port = reply.type === "DHCPNAK" ? undefined : reply.assignment.ifindex;
-  socket.commit(length, port ?? context.ifindex);
+  socket.commit(length, server.replyIfindex);
   return true;
 }
 

@@ -280,8 +280,8 @@ function profileOf(
     leaseSeconds,
     mtu,
     routes: platform ?? [],
-    // The interface may be shared with other servers: what we do not know is not ours to refuse.
-    authoritative: false,
+    // A MAC that is in the inventory is ours to refuse a wrong address; one that is not never gets here.
+    authoritative: true,
     ...(gateway !== undefined && { gateway }),
     ...(domain !== undefined && { domain }),
     ...(platform !== undefined && { wireServer: WIRE_SERVER_ADDRESS }),

@@ -685,6 +685,8 @@ describe("serveDhcp(), observers", () => {
     const assignment = { address: CLIENT_IP, profile: profileWith(), ifindex: 42 };
     const { ask } = startServer({ decide: () => ({ kind: "assigned", assignment }) });
     expect(ask(DISCOVER).ifindex).toBe(42);
+    const refused = ask(request({ 54: octets(SERVER_IP), 50: octets(OTHER_IP) }));
+    expect([messageTypeName(refused.message), refused.ifindex]).toEqual(["DHCPNAK", 42]);
   });
 });
 

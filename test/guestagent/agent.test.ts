@@ -232,7 +232,7 @@ describe("guest agent", () => {
       await startAgent(fabric.port, { "app.json": manifest });
       await until(() => expect(fabric.reports.at(-1)?.description).toMatch(text));
       expect(fabric.reports.at(-1)).toMatchObject({ state: "NotReady", subStatus: "Provisioning" });
-      expect(fabric.properties.get("RoleState")).toMatch(/^Crashed /);
+      await until(() => expect(fabric.properties.get("RoleState")).toMatch(/^Crashed /));
     });
   }
 

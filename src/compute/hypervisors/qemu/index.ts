@@ -1,0 +1,11 @@
+/** The QEMU hypervisor. */
+
+export { findQemu, type QemuSearch } from "./find-qemu.ts";
+export type { Machine, MachineExit, MachineSpec } from "./machine.ts";
+export {
+  createQemuHypervisor,
+  openQemuMachines,
+  type QemuHypervisorOptions,
+  type QemuMachines,
+} from "./qemu-hypervisor.ts";
+export type { FoundQemu } from "./qemu-process.ts";
