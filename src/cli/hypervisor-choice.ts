@@ -2,6 +2,7 @@
 import { renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import {
+  buildGuestImage,
   bundleAgent,
   createNetnsHypervisor,
   createQemuHypervisor,
@@ -9,7 +10,7 @@ import {
   type Hypervisor,
   openQemuMachines,
 } from "../compute/index.ts";
-import { FabricError } from "../model/errors.ts";
+import { errorText, FabricError } from "../model/errors.ts";
 
 export type HypervisorChoice = "qemu" | "netns" | "auto";
 
@@ -28,29 +29,37 @@ export interface HypervisorOptions {
   readonly searchPath: string;
   /** For the tools that build the guest image (proxy settings of apt). */
   readonly environment: NodeJS.ProcessEnv;
+  readonly signal: AbortSignal;
 }
 
 /**
- * Takes QEMU where it is installed, else network namespaces, unless one was asked for.
+ * Takes QEMU where it is installed and can be given a guest image, else network namespaces, unless one was asked
+ * for.
  *
  * @throws FabricError ERR_USAGE_HYPERVISOR if QEMU was asked for and is not installed
  */
 export async function chooseHypervisor(options: HypervisorOptions): Promise<Hypervisor> {
-  const { hypervisor, cacheFolder, searchPath, environment, dataFolder } = options;
+  const { hypervisor, cacheFolder, searchPath, environment, dataFolder, signal } = options;
   if (hypervisor === "netns") return netnsHypervisor(dataFolder, "as asked");
   const qemu = await findQemu(searchPath);
   if (qemu.kind === "missing") {
     if (hypervisor === "auto") return netnsHypervisor(dataFolder, `no QEMU: ${qemu.reason}`);
     throw new FabricError("ERR_USAGE_HYPERVISOR", `--hypervisor qemu: ${qemu.reason}`);
   }
-  return createQemuHypervisor({
-    machines: await openQemuMachines(qemu),
+  const image = {
     cacheDirectory: cacheFolder,
     agentEntry: AGENT_ENTRY,
     nodeBinary: process.execPath,
     scriptsDirectory: GUEST_SCRIPTS,
     environment,
-  });
+  };
+  try {
+    await buildGuestImage({ ...image, signal });
+  } catch (error) {
+    if (hypervisor === "qemu" || signal.aborted) throw error;
+    return netnsHypervisor(dataFolder, `QEMU has nothing to boot: ${errorText(error)}`);
+  }
+  return createQemuHypervisor({ ...image, machines: await openQemuMachines(qemu) });
 }
 
 function netnsHypervisor(folder: string, reason: string): Hypervisor {

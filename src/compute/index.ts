@@ -1,6 +1,7 @@
 export { ComputeAgent, type ComputeAgentOptions, type GuestHealth } from "./compute-agent.ts";
 export { ComputeManager, type ComputeManagerOptions } from "./compute-manager.ts";
 export { bundleAgent } from "./guest/agent-bundle.ts";
+export { buildGuestImage } from "./guest-image.ts";
 export type {
   GuestDescription,
   Hypervisor,
