@@ -20,7 +20,7 @@ function codesInSource(): Set<string> {
 /** Codes in the first column of a table. */
 function codesOnPage(): string[] {
   const page = readFileSync(join(ROOT, "docs/errors.md"), "utf8");
-  return [...page.matchAll(/^\| `(ERR_[A-Z_]+)` \|/gm)].map((match) => match[1]!);
+  return [...page.matchAll(/^\| `(ERR_[A-Z_]+)`\s*\|/gm)].map((match) => match[1]!);
 }
 
 test("docs/errors.md has every code of the source", () => {
