@@ -56,6 +56,7 @@ export async function runDemo(options: DemoOptions): Promise<void> {
   await using data = await openDataFolder(options.data);
   const prefix = `gs-${data.fabricId}-`;
   const { print } = options;
+  for (const line of deployments.flatMap(unusedImages)) print(line);
   for (const item of await removeLeftovers(prefix))
     print(`removed what an earlier run left: ${item}`);
   await resetStore(data);
@@ -64,6 +65,14 @@ export async function runDemo(options: DemoOptions): Promise<void> {
   } finally {
     await removeLeftovers(prefix);
   }
+}
+
+function unusedImages({ tenant }: Deployment): string[] {
+  return tenant.roles
+    .filter(({ image }) => image !== undefined)
+    .map(({ name, image }) => {
+      return `${tenant.tenant}: image ${image} of role ${name} is not used; it boots goalstate's own`;
+    });
 }
 
 function requireRoot(): void {

@@ -11,7 +11,7 @@ import type { FabricStore } from "../store/index.ts";
 import { type BootTrace, createBootTrace } from "../trace/index.ts";
 import { createChain, createHardwarePlugin, createNmPlugin } from "../wds/index.ts";
 import type { WireContainer, WireObserver } from "../wireserver/index.ts";
-import { startNetworkServices } from "./network-services.ts";
+import { type NetworkServices, startNetworkServices } from "./network-services.ts";
 import { wireContainerOf } from "./wire-view.ts";
 
 const NODE = "node-1";
@@ -91,13 +91,13 @@ interface VnetParts {
   readonly signal: AbortSignal;
 }
 
-function startVnet(parts: VnetParts) {
+async function startVnet(parts: VnetParts): Promise<NetworkServices> {
   const { vnet, agent, trace, poller, log } = parts;
   const chain = createChain([
     createHardwarePlugin({ findHost: () => undefined }),
     createNmPlugin(vnet),
   ]);
-  return startNetworkServices({
+  const services = await startNetworkServices({
     namespace: vnet.namespace,
     interfaceName: vnet.bridge,
     poller,
@@ -117,6 +117,8 @@ function startVnet(parts: VnetParts) {
       }
     },
   });
+  services.ended.catch(() => undefined); // logged by the services; the other VNETs go on
+  return services;
 }
 
 function findWireContainer(

@@ -44,7 +44,7 @@ function createProgram(signal: AbortSignal): Command {
   program
     .command("demo")
     .description("bring up a fabric in its own namespaces, deploy tenants, show their boot live")
-    .argument("[file...]", "tenant files", [HELLO])
+    .argument("[file...]", "tenant files (default: examples/hello/tenant.yaml)")
     .option("--data <dir>", "data folder")
     .addOption(
       new Option("--hypervisor <kind>", "what runs the guests")
@@ -80,7 +80,7 @@ function parseSeconds(text: string): number {
 async function demo(files: string[], options: DemoArguments, signal: AbortSignal): Promise<void> {
   const cache = process.env["XDG_CACHE_HOME"] || join(homedir(), ".cache");
   await runDemo({
-    files,
+    files: files.length > 0 ? files : [HELLO],
     data: options.data ?? defaultDataFolder("demo", process.env),
     hypervisor: options.hypervisor,
     exitWhenReady: options.exitWhenReady === true,
@@ -115,6 +115,8 @@ function abortOnSignals(): AbortSignal {
   for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
     process.on(name, () => stop.abort());
   }
+  // Nobody reads what we say (a closed pipe): stop as after Ctrl-C, so that nothing is left behind.
+  process.stdout.on("error", () => stop.abort());
   return stop.signal;
 }
 

@@ -9,6 +9,7 @@ import {
   type ExchangeEvent,
   serveDhcp,
 } from "../dhcp/index.ts";
+import { FabricError } from "../model/errors.ts";
 import {
   type Ipv4Address,
   type Ipv4Subnet,
@@ -94,7 +95,7 @@ async function answerDhcp(
   );
   const counters = createDhcpCounters();
   const stop = new AbortController();
-  const ended = serveDhcp({
+  const serving = serveDhcp({
     socket,
     decide,
     serverAddress: WIRE_SERVER_ADDRESS,
@@ -104,9 +105,14 @@ async function answerDhcp(
     onDrop: ({ reason, sourceMac }) => log.debug({ reason, sourceMac }, "DHCP frame dropped"),
     ...(relays !== undefined && { relays }),
   });
+  const ended = serving.catch((cause: unknown) => {
+    log.error({ ifname: interfaceName, err: cause }, "DHCP ended");
+    const message = `DHCP on ${interfaceName} ended`;
+    throw new FabricError("ERR_SERVE_DHCP_ENDED", message, { cause });
+  });
   opened.defer(async () => {
     stop.abort();
-    await ended;
+    await ended.catch(() => undefined); // said already
   });
   return { counters, ended };
 }

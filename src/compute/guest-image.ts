@@ -10,6 +10,7 @@
 import { createHash } from "node:crypto";
 import { copyFile, readFile, stat, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
+import { runTool } from "../net/run-tool.ts";
 import { bundleAgent } from "./guest/agent-bundle.ts";
 import { type CpioEntry, encodeCpio, foldersOf } from "./guest/cpio.ts";
 import {
@@ -21,7 +22,6 @@ import {
 import { moduleName, resolveModules } from "./guest/kernel-modules.ts";
 import { readModule } from "./guest/module-file.ts";
 import { publishFolder } from "./guest/publish-folder.ts";
-import { runTool } from "./guest/run-tool.ts";
 import { requireLibraries, writeSystemDisk } from "./guest/system-disk.ts";
 
 /** Change it when this file lays the image out differently. */

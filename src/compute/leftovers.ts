@@ -1,6 +1,7 @@
 /** Removes what a fabric that was killed left on this machine, and nothing else: all of it bears the fabric's prefix. */
-import { listNamespaces, runProgram } from "../net/iproute.ts";
+import { listNamespaces } from "../net/iproute.ts";
 import { findNamespaceInode } from "../net/namespace.ts";
+import { runTool } from "../net/run-tool.ts";
 import { killProcesses } from "./processes.ts";
 
 /** QEMU shows a VM's name on its command line as `-name guest=NAME,...`. */
@@ -31,5 +32,5 @@ export async function removeNamespace(name: string): Promise<void> {
   const inode = findNamespaceInode(name);
   if (inode === undefined) return;
   await killProcesses(({ networkNamespace }) => networkNamespace === inode);
-  await runProgram("ip", ["netns", "del", name]);
+  await runTool("ip", ["netns", "del", name]);
 }

@@ -1,45 +1,6 @@
 /** Configures links with iproute2's `ip`, whose batches apply many changes in one process. */
-import { execFile } from "node:child_process";
 import { z } from "zod";
-import { FabricError } from "../model/errors.ts";
-
-const COMMAND_TIMEOUT_MS = 15_000;
-
-/**
- * Runs a program without a shell and returns its standard output.
- *
- * @param input - written to its standard input
- * @throws FabricError ERR_NET_COMMAND with what it printed, or ERR_USAGE_MISSING_PROGRAM
- */
-export function runProgram(
-  program: string,
-  args: readonly string[],
-  input?: string,
-): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const options = { timeout: COMMAND_TIMEOUT_MS, maxBuffer: 16 * 1024 * 1024 };
-    const child = execFile(program, args, options, (error, stdout, stderr) => {
-      if (error === null) resolve(stdout);
-      else reject(programFailure(program, args, error, stderr));
-    });
-    child.stdin?.on("error", () => undefined); // it exited before it read: its exit code says why
-    child.stdin?.end(input ?? "");
-  });
-}
-
-function programFailure(
-  program: string,
-  args: readonly string[],
-  error: Error & { code?: unknown },
-  stderr: string,
-): FabricError {
-  if (error.code === "ENOENT") {
-    const message = `"${program}" is not installed; run tools/host-setup`;
-    return new FabricError("ERR_USAGE_MISSING_PROGRAM", message);
-  }
-  const said = stderr.trim().replaceAll(/\s*\n\s*/g, "; ") || error.message;
-  return new FabricError("ERR_NET_COMMAND", `${[program, ...args].join(" ")}: ${said}`);
-}
+import { runTool } from "./run-tool.ts";
 
 /** Applies lines of `ip` commands in a namespace (undefined: this process's), all in one process, in order. */
 export async function ipBatch(
@@ -47,7 +8,7 @@ export async function ipBatch(
   lines: readonly string[],
 ): Promise<void> {
   if (lines.length === 0) return;
-  await runProgram("ip", [...inside(namespace), "-batch", "-"], `${lines.join("\n")}\n`);
+  await runTool("ip", [...inside(namespace), "-batch", "-"], { input: `${lines.join("\n")}\n` });
 }
 
 function inside(namespace: string | undefined): string[] {
@@ -80,8 +41,8 @@ export interface Link {
 
 /** All links of a namespace with their IPv4 addresses. */
 export async function listLinks(namespace?: string): Promise<Link[]> {
-  const text = await runProgram("ip", [...inside(namespace), "-4", "-j", "-d", "addr", "show"]);
-  const all = await runProgram("ip", [...inside(namespace), "-j", "-d", "link", "show"]);
+  const text = await runTool("ip", [...inside(namespace), "-4", "-j", "-d", "addr", "show"]);
+  const all = await runTool("ip", [...inside(namespace), "-j", "-d", "link", "show"]);
   const addresses = new Map(
     LinkSchema.parse(JSON.parse(text || "[]")).map((link) => [link.ifname, link.addr_info ?? []]),
   );
@@ -98,6 +59,6 @@ const NamespaceSchema = z.array(z.looseObject({ name: z.string() }));
 
 /** The named network namespaces of this machine. */
 export async function listNamespaces(): Promise<string[]> {
-  const text = await runProgram("ip", ["-j", "netns", "list"]);
+  const text = await runTool("ip", ["-j", "netns", "list"]);
   return NamespaceSchema.parse(JSON.parse(text.trim() || "[]")).map(({ name }) => name);
 }

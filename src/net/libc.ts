@@ -14,6 +14,7 @@ const call = {
   setsockopt: libc.func("int setsockopt(int fd, int level, int name, void *value, uint32_t size)"),
   attachFilter: libc.func("setsockopt", "int", ["int", "int", "int", "sock_fprog *", "uint32_t"]),
   getsockopt: libc.func("int getsockopt(int fd, int level, int name, void *value, uint32_t *size)"),
+  getsockname: libc.func("int getsockname(int fd, void *address, uint32_t *size)"),
   bind: libc.func("int bind(int fd, void *address, uint32_t size)"),
   connect: libc.func("int connect(int fd, void *address, uint32_t size)"),
   listen: libc.func("int listen(int fd, int backlog)"),
@@ -94,6 +95,14 @@ export function getSocketOption(fd: number, level: number, name: number, value: 
   const size = new Uint32Array([value.length]);
   checked(call.getsockopt(fd, level, name, value, size), `read socket option ${level}/${name}`);
   return size[0]!;
+}
+
+/** What a socket is bound to, as its family's sockaddr of `sizeBytes`. */
+export function socketName(fd: number, sizeBytes: number): Buffer {
+  const address = Buffer.alloc(sizeBytes);
+  const size = new Uint32Array([sizeBytes]);
+  checked(call.getsockname(fd, address, size), "read what a socket is bound to");
+  return address;
 }
 
 export function bindSocket(fd: number, address: Buffer, what: string): void {

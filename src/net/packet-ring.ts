@@ -29,6 +29,7 @@ import {
   SOCK_RAW,
   setSocketFlag,
   setSocketOption,
+  socketName,
 } from "./libc.ts";
 import type { Poller } from "./poller.ts";
 
@@ -64,6 +65,8 @@ const RX_SLOTS = 4096;
 const TX_SLOTS = 512;
 /** Frames handled before the event loop gets a turn. */
 const BATCH_FRAMES_MAX = 256;
+/** struct sockaddr_ll */
+const LINK_ADDRESS_BYTES = 20;
 const RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024;
 
 export interface PacketRingOptions {
@@ -116,7 +119,7 @@ function ringRequest(slots: number): Buffer {
 
 /** struct sockaddr_ll; the protocol is in network byte order. */
 function linkAddress(protocol: number, ifindex: number): Buffer {
-  const address = Buffer.alloc(20);
+  const address = Buffer.alloc(LINK_ADDRESS_BYTES);
   address.writeUInt16LE(AF_PACKET, 0);
   address.writeUInt16BE(protocol, 2);
   address.writeInt32LE(ifindex, 4);
@@ -184,10 +187,13 @@ export class PacketRing implements FrameSocket {
 
   async receive(handler: FrameHandler, signal: AbortSignal): Promise<void> {
     if (signal.aborted || this.#closed) return;
-    const { promise, resolve } = Promise.withResolvers<void>();
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
     this.#poller.watch(this.#fd, (failed) => {
       this.#drain(handler);
-      if (failed) this.#clearError();
+      if (failed && this.#isRemoved()) {
+        this.#poller.unwatch(this.#fd);
+        reject(new FabricError("ERR_NET_INTERFACE_REMOVED", "The interface was removed"));
+      }
     });
     signal.addEventListener("abort", () => resolve(), { once: true });
     await promise;
@@ -274,10 +280,13 @@ export class PacketRing implements FrameSocket {
     if ((status & TP_STATUS_LOSING) !== 0) this.readStatistics();
   }
 
-  /** ENETDOWN and the like stay pending until read; unread, they would make every poll return at once. */
-  #clearError(): void {
+  /** After an error: an interface that is only down comes back, one that was removed leaves the socket unbound. */
+  #isRemoved(): boolean {
+    // The error stays pending until it is read; unread, it would make every poll return at once.
     const SO_ERROR = 4;
     getSocketOption(this.#fd, SOL_SOCKET, SO_ERROR, Buffer.alloc(4));
+    const IFINDEX_OFFSET = 4;
+    return socketName(this.#fd, LINK_ADDRESS_BYTES).readInt32LE(IFINDEX_OFFSET) !== this.ifindex;
   }
 }
 

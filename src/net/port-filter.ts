@@ -5,7 +5,7 @@
  */
 import { formatIpv4, type Ipv4Address } from "../model/ipv4-address.ts";
 import { formatMac, type MacAddress } from "../model/mac-address.ts";
-import { runProgram } from "./iproute.ts";
+import { runTool } from "./run-tool.ts";
 
 /** A port that is open, and whose it is. */
 export interface FilteredPort {
@@ -65,5 +65,5 @@ export async function applyPortFilter(
   ports: readonly FilteredPort[],
 ): Promise<void> {
   const args = ["netns", "exec", namespace, "nft", "-f", "-"];
-  await runProgram("ip", args, renderPortFilter(ports));
+  await runTool("ip", args, { input: renderPortFilter(ports) });
 }

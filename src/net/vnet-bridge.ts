@@ -6,8 +6,9 @@ import {
   METADATA_ADDRESS,
   WIRE_SERVER_ADDRESS,
 } from "../model/ipv4-address.ts";
-import { ipBatch, runProgram } from "./iproute.ts";
+import { ipBatch } from "./iproute.ts";
 import { inNamespace } from "./namespace.ts";
+import { runTool } from "./run-tool.ts";
 
 /** The bridge's name; each VNET has a namespace of its own, so it is always the same. */
 export const VNET_BRIDGE = "br0";
@@ -22,7 +23,7 @@ export async function createVnetBridge(options: {
   readonly prefixLength: number;
 }): Promise<void> {
   const { namespace, gateway, prefixLength } = options;
-  await runProgram("ip", ["netns", "add", namespace]);
+  await runTool("ip", ["netns", "add", namespace]);
   disableIpv6(namespace);
   await ipBatch(namespace, [
     "link set dev lo up",

@@ -19,13 +19,13 @@ const HELP: Readonly<Record<Milestone, StepHelp>> = {
     event: "a node",
     actor: "the compute manager",
     cause: "no node has room for its size",
-    look: "goalstate events",
+    look: "the fabric's log (--log-level info)",
   },
   "network-allocated": {
     event: "an address and a MAC",
     actor: "the network manager",
     cause: "the VNET's address space is used up",
-    look: "goalstate events and the tenant's vnet.addressSpace",
+    look: "the fabric's log (--log-level info) and the tenant's vnet.addressSpace",
   },
   "image-ready": {
     event: "its disk image",
@@ -37,32 +37,32 @@ const HELP: Readonly<Record<Milestone, StepHelp>> = {
     event: "its VM process",
     actor: "the hypervisor",
     cause: "QEMU refused its arguments or /dev/kvm is not usable",
-    look: "goalstate doctor and goalstate console",
+    look: "QEMU's log, beside the guest's console",
   },
   "port-programmed": {
     event: "its port to be unblocked",
     actor: "the network agent",
     cause: "the port program was refused, so the port stays blocked",
-    look: "goalstate events and goalstate doctor",
+    look: "the fabric's log (--log-level info)",
   },
   "dhcp-discover": {
     event: "the guest's first DHCP message",
     actor: "the guest's boot loader or kernel",
     cause:
       "the guest has not started its network, has no driver for the NIC, or sends from another MAC",
-    look: "goalstate console and goalstate capture",
+    look: "the guest's console, and a capture on the VNET's bridge",
   },
   "dhcp-ack": {
     event: "a DHCP lease",
     actor: "the DHCP server, then the guest",
     cause: "no binding for the MAC, or the guest ignored the offer",
-    look: "goalstate capture",
+    look: "a capture on the VNET's bridge",
   },
   "agent-contact": {
     event: "the first request to the wire server",
     actor: "the guest agent",
     cause: "the agent is not installed, or the guest has no route to 168.63.129.16",
-    look: "goalstate console, and /var/log/waagent.log in the guest",
+    look: "the guest's console, and /var/log/waagent.log in the guest",
   },
   "goalstate-fetched": {
     event: "the guest agent to fetch its goal state",
@@ -80,19 +80,19 @@ const HELP: Readonly<Record<Milestone, StepHelp>> = {
     event: "the health report Ready",
     actor: "the guest agent",
     cause: "provisioning inside the guest has failed or is not finished",
-    look: "goalstate console, /var/log/waagent.log and /var/log/cloud-init.log in the guest",
+    look: "the guest's console, /var/log/waagent.log and /var/log/cloud-init.log in the guest",
   },
   "role-started": {
     event: "the role's program to start",
     actor: "the guest agent",
     cause: "the program is missing or exits at once",
-    look: "goalstate console",
+    look: "the guest's console",
   },
   "endpoint-open": {
     event: "its endpoint to answer",
     actor: "the role's program",
     cause: "it listens on another port, or on 127.0.0.1 only",
-    look: "goalstate console and the role's endpoints in the tenant file",
+    look: "the guest's console and the role's endpoints in the tenant file",
   },
 };
 

@@ -15,7 +15,7 @@ describe("why()", () => {
     expect(why(timeline, 190_000)).toBe(
       "It waits for the first request to the wire server (agent-contact) for 3 min 8 s, since dhcp-ack " +
         "(ip 10.0.0.4): the guest agent must act; usually the agent is not installed, or the guest has no " +
-        "route to 168.63.129.16; look at goalstate console, and /var/log/waagent.log in the guest.",
+        "route to 168.63.129.16; look at the guest's console, and /var/log/waagent.log in the guest.",
     );
   });
 

@@ -1,7 +1,7 @@
 /** Makes read-only ext4 images from folders with `mke2fs -d`: no root, no mount. */
 
 import { createHash } from "node:crypto";
-import { runTool } from "./run-tool.ts";
+import { runTool } from "../../net/run-tool.ts";
 
 const BLOCK_BYTES = 4096;
 const INODE_BYTES = 256;

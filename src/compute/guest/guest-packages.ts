@@ -6,8 +6,8 @@
 import { access, constants, readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { errorText, FabricError } from "../../model/errors.ts";
+import { runTool } from "../../net/run-tool.ts";
 import { publishFolder } from "./publish-folder.ts";
-import { runTool } from "./run-tool.ts";
 
 const KERNEL_PACKAGE = "linux-image-cloud-amd64";
 const BUSYBOX_PACKAGE = "busybox-static";

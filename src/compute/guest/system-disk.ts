@@ -3,8 +3,8 @@
 import { copyFile, mkdir, rm, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { FabricError } from "../../model/errors.ts";
+import { runTool } from "../../net/run-tool.ts";
 import { roundToBlock, writeExt4Image } from "./ext4-image.ts";
-import { runTool } from "./run-tool.ts";
 
 /**
  * The shared libraries of a program, the loader included, as absolute paths.

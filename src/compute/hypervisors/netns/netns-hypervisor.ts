@@ -7,7 +7,8 @@ import { closeSync, existsSync, openSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { FabricError } from "../../../model/errors.ts";
 import { formatMac } from "../../../model/mac-address.ts";
-import { ipBatch, runProgram } from "../../../net/iproute.ts";
+import { ipBatch } from "../../../net/iproute.ts";
+import { runTool } from "../../../net/run-tool.ts";
 import type {
   GuestDescription,
   Hypervisor,
@@ -42,7 +43,7 @@ export function createNetnsHypervisor(options: NetnsHypervisorOptions): Hypervis
 function prepareGuest(guest: GuestDescription, agent: string): PreparedGuest {
   if (guest.app !== undefined && !existsSync(join(guest.app, "app.json"))) {
     const message = `Cannot read the app of ${guest.container}: ${guest.app} has no app.json`;
-    throw new FabricError("ERR_COMPUTE_APP", message);
+    throw new FabricError("ERR_APP_MISSING", message);
   }
   return {
     evidence: { agent, ...(guest.app !== undefined && { app: guest.app }) },
@@ -88,7 +89,7 @@ async function bootGuest(spec: VmSpec, agent: string, app: string | undefined): 
 
 /** The host end is left down and attached to nothing, as a tap is. */
 async function createNic({ port, mac }: VmSpec, namespace: string): Promise<void> {
-  await runProgram("ip", ["netns", "add", namespace]);
+  await runTool("ip", ["netns", "add", namespace]);
   await ipBatch(port.namespace, [
     `link add name ${port.name} type veth peer name ${GUEST_INTERFACE} address ${formatMac(mac)} netns ${namespace}`,
   ]);

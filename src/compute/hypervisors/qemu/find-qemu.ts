@@ -1,9 +1,8 @@
 /** Finds QEMU on the host, and whether it can be tied to our own life. */
 
-import { access, constants } from "node:fs/promises";
-import { join } from "node:path";
 import { errorText } from "../../../model/errors.ts";
-import { runTool } from "../../guest/run-tool.ts";
+import { findProgram } from "../../../net/find-program.ts";
+import { runTool } from "../../../net/run-tool.ts";
 
 const PROGRAM = "qemu-system-x86_64";
 const VERSION = /^QEMU emulator version (\d+(?:\.\d+)+)/m;
@@ -22,7 +21,7 @@ export type QemuSearch =
 
 /** Searches the folders of `searchPath`, which has the form of PATH. */
 export async function findQemu(searchPath: string): Promise<QemuSearch> {
-  const path = await findProgram(PROGRAM, searchPath);
+  const path = findProgram(PROGRAM, searchPath);
   if (path === undefined) {
     return { kind: "missing", reason: `${PROGRAM} is not in PATH; run tools/host-setup as root` };
   }
@@ -31,19 +30,6 @@ export async function findQemu(searchPath: string): Promise<QemuSearch> {
   if (version === undefined) {
     return { kind: "missing", reason: `${path} --version says "${text.slice(0, 200)}"` };
   }
-  const setpriv = await findProgram("setpriv", searchPath);
+  const setpriv = findProgram("setpriv", searchPath);
   return { kind: "found", path, version, ...(setpriv === undefined ? {} : { setpriv }) };
-}
-
-/** The first executable file `name` in the folders of `searchPath`. */
-export async function findProgram(name: string, searchPath: string): Promise<string | undefined> {
-  for (const folder of searchPath.split(":").filter((each) => each.startsWith("/"))) {
-    const path = join(folder, name);
-    const runnable = await access(path, constants.X_OK).then(
-      () => true,
-      () => false,
-    );
-    if (runnable) return path;
-  }
-  return undefined;
 }

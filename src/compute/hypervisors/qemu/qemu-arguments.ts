@@ -30,7 +30,7 @@ export function qemuArguments(spec: MachineSpec, accelerator: Accelerator): stri
   const run = (file: string): string => join(spec.runDirectory, file);
   return [
     ...["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"],
-    ...["-name", `guest=${escapeValue(spec.container)},process=${escapeValue(spec.name)}`],
+    ...["-name", `guest=${escapeValue(spec.name)},process=${escapeValue(spec.name)}`],
     ...["-uuid", spec.vmId],
     ...["-pidfile", run(RUN_FILES.pid)],
     ...["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"],

@@ -1,10 +1,11 @@
-/** Runs the host's tools (mke2fs, apt-get, ldd): no shell, a fixed search path, errors that name the fix. */
+/** Runs the host's tools (ip, nft, mke2fs, apt-get): no shell, a fixed search path, errors that name the fix. */
 
 import { execFile } from "node:child_process";
-import { FabricError } from "../../model/errors.ts";
+import { FabricError } from "../model/errors.ts";
 
 /** With the sbin folders, where Debian keeps mke2fs and which an ordinary user's PATH lacks. */
 const TOOL_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+const ARGUMENTS_SHOWN = 5;
 const OUTPUT_BYTES_MAX = 16 * 1024 * 1024;
 
 /** How to run a tool. */
@@ -13,6 +14,8 @@ export interface ToolOptions {
   /** Added to PATH and LC_ALL, which alone are passed otherwise. */
   readonly environment?: Readonly<Record<string, string | undefined>> | undefined;
   readonly signal?: AbortSignal | undefined;
+  /** Written to its standard input. */
+  readonly input?: string | undefined;
 }
 
 /**
@@ -32,10 +35,12 @@ export function runTool(
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
     ...(options.signal === undefined ? {} : { signal: options.signal }),
   };
-  execFile(tool, args, settings, (error, stdout, stderr) => {
+  const child = execFile(tool, args, settings, (error, stdout, stderr) => {
     if (error === null) resolve(stdout);
     else reject(toolError({ tool, args, stderr, error }));
   });
+  child.stdin?.on("error", () => undefined); // it ended before it read: its exit code says why
+  child.stdin?.end(options.input ?? "");
   return promise;
 }
 
@@ -54,7 +59,11 @@ function toolError(failure: {
     );
   }
   const words = stderr.trim().split("\n").slice(-3).join("; ") || error.message;
-  return new FabricError("ERR_TOOL_FAILED", `${tool} ${args.slice(0, 2).join(" ")}: ${words}`, {
-    cause: error,
-  });
+  return new FabricError(
+    "ERR_TOOL_FAILED",
+    `${tool} ${args.slice(0, ARGUMENTS_SHOWN).join(" ")}: ${words}`,
+    {
+      cause: error,
+    },
+  );
 }
