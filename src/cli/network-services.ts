@@ -16,6 +16,7 @@ import {
   METADATA_ADDRESS,
   WIRE_SERVER_ADDRESS,
 } from "../model/ipv4-address.ts";
+import type { MacAddress } from "../model/mac-address.ts";
 import { inNamespace } from "../net/namespace.ts";
 import { openPacketRing } from "../net/packet-ring.ts";
 import type { Poller } from "../net/poller.ts";
@@ -41,6 +42,8 @@ export interface NetworkServicesOptions {
   readonly decide: DecideRequest;
   /** Relay agents have their address in here; absent: none is answered. */
   readonly relays?: Ipv4Subnet;
+  /** The port of a client behind an interface that is a bridge; absent where assignments name their port. */
+  readonly findPort?: (client: MacAddress) => number | undefined;
   readonly directory: WireDirectory;
   readonly observer: WireObserver;
   readonly onExchange: (event: ExchangeEvent) => void;
@@ -77,7 +80,7 @@ async function answerDhcp(
   options: NetworkServicesOptions,
   opened: AsyncDisposableStack,
 ): Promise<{ counters: DhcpCounters; ended: Promise<void> }> {
-  const { namespace, interfaceName, poller, decide, relays, onExchange, log } = options;
+  const { namespace, interfaceName, poller, decide, relays, findPort, onExchange, log } = options;
   const holder = inNamespace(namespace, () => openPortHolder(DHCP_SERVER_PORT));
   if (holder === undefined) {
     const text = "another process holds UDP port 67; it may answer the same clients";
@@ -104,6 +107,7 @@ async function answerDhcp(
     signal: stop.signal,
     onDrop: ({ reason, sourceMac }) => log.debug({ reason, sourceMac }, "DHCP frame dropped"),
     ...(relays !== undefined && { relays }),
+    ...(findPort !== undefined && { findPort }),
   });
   const ended = serving.catch((cause: unknown) => {
     log.error({ ifname: interfaceName, err: cause }, "DHCP ended");

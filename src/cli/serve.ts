@@ -5,6 +5,7 @@ import { type ContainerStatus, keys } from "../model/documents.ts";
 import { FabricError } from "../model/errors.ts";
 import { formatIpv4 } from "../model/ipv4-address.ts";
 import type { Milestone } from "../model/milestone.ts";
+import { findBridgePort } from "../net/bridge-port.ts";
 import { type Link, listLinks } from "../net/iproute.ts";
 import { Poller } from "../net/poller.ts";
 import {
@@ -101,6 +102,7 @@ async function startServices(
     poller: new Poller(),
     decide: createChain([createHardwarePlugin(resolver), createNmPlugin(resolver)]).decide,
     relays: subnet,
+    ...(link.kind === "bridge" && { findPort: (mac) => findBridgePort(interfaceName, mac) }),
     directory: containers,
     observer: observeGuests(data.store, reach, log),
     log,

@@ -69,6 +69,11 @@ export interface DhcpServerOptions {
   readonly localMacs?: readonly MacAddress[];
   /** IP destinations that are ours beside `serverAddress`; absent: every one that reaches a local MAC address. */
   readonly localAddresses?: readonly Ipv4Address[];
+  /**
+   * The port that a client is behind, if the socket's interface is a bridge; asked only where the assignment names no
+   * port and the reply would be flooded.
+   */
+  readonly findPort?: (client: MacAddress) => number | undefined;
   /** Called after a reply was queued. */
   readonly onExchange?: (event: ExchangeEvent) => void;
   /** Called for every frame that was counted as dropped. */
@@ -267,8 +272,16 @@ function transmit(server: Server, reply: Reply, destination: ReplyDestination): 
     destinationPort: destination.port,
     payloadLength,
   });
-  socket.commit(length, server.replyIfindex);
+  socket.commit(length, replyPort(server, destination));
   return true;
+}
+
+/** Unicast finds its port by itself; a broadcast must be told, or the bridge sends it to everybody. */
+function replyPort(server: Server, destination: ReplyDestination): number {
+  const { context, request, replyIfindex, findPort } = server;
+  const isNamed = replyIfindex !== context.ifindex;
+  if (isNamed || findPort === undefined || destination.mac !== MAC_BROADCAST) return replyIfindex;
+  return findPort(request.chaddr) ?? replyIfindex;
 }
 
 function yiaddrOf(reply: Reply): Ipv4Address {

@@ -173,15 +173,16 @@ export class NetworkAgent implements AsyncDisposable {
     await this.#applyFilter(vnet);
     const ifindex = inNamespace(namespace, () => findInterfaceIndex(port));
     if (ifindex === undefined) throw new Error(`port ${port} is not in namespace ${namespace}`);
-    const { container, hostname } = goal;
-    vnet.assignments.set(mac, { address, profile: vnet.profile, hostname, container, ifindex });
-    vnet.containers.set(address, container);
     await openPort(namespace, port);
     this.#programmed.set(goal.mac, port);
     const filter = this.#options.canFilter ? "anti-spoofing" : "none";
     const status: NicStatus = { kind: "programmed", namespace, bridge, port, filter };
     await this.#writeStatus(goal, status);
     this.#options.onProgrammed(goal, status);
+    // Last, so that no guest is answered on a port that is not said to be open yet.
+    const { container, hostname } = goal;
+    vnet.assignments.set(mac, { address, profile: vnet.profile, hostname, container, ifindex });
+    vnet.containers.set(address, container);
   }
 
   async #removeNic(goal: NicGoal): Promise<void> {

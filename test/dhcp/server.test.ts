@@ -681,6 +681,19 @@ describe("serveDhcp(), observers", () => {
     expect(counters.observerErrors).toBe(2);
   });
 
+  test("asks for the client's port only where a reply would be flooded", () => {
+    const asked: MacAddress[] = [];
+    const findPort = (client: MacAddress) => {
+      asked.push(client);
+      return client === CLIENT_MAC ? 42 : undefined;
+    };
+    const { ask } = startServer({ findPort });
+    expect(ask({ ...DISCOVER, broadcast: true }).ifindex).toBe(42);
+    expect(asked).toEqual([CLIENT_MAC]);
+    expect(ask(DISCOVER).ifindex).toBe(PORT);
+    expect(asked).toEqual([CLIENT_MAC]);
+  });
+
   test("answers on the port that the assignment names", () => {
     const assignment = { address: CLIENT_IP, profile: profileWith(), ifindex: 42 };
     const { ask } = startServer({ decide: () => ({ kind: "assigned", assignment }) });

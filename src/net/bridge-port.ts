@@ -1,0 +1,42 @@
+/** Which port of a bridge a station is behind, from the bridge's own forwarding table. */
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { type MacAddress, readMac } from "../model/mac-address.ts";
+
+/** struct __fdb_entry: address, low and high octet of the port number, and whether the address is the bridge's own. */
+const ENTRY = { bytes: 16, portLow: 6, isLocal: 7, portHigh: 12 };
+
+/**
+ * The interface index of the port that `mac` was last seen on, or undefined if the bridge does not know: its entry has
+ * aged out, or /sys shows another network namespace.
+ *
+ * @see Linux include/uapi/linux/if_bridge.h
+ */
+export function findBridgePort(bridge: string, mac: MacAddress): number | undefined {
+  const folder = join("/sys/class/net", bridge);
+  try {
+    const port = findPortNumber(readFileSync(join(folder, "brforward")), mac);
+    return port === undefined ? undefined : findPortIndex(join(folder, "brif"), port);
+  } catch {
+    return undefined;
+  }
+}
+
+function findPortNumber(table: Uint8Array, mac: MacAddress): number | undefined {
+  for (let offset = 0; offset + ENTRY.bytes <= table.length; offset += ENTRY.bytes) {
+    if (readMac(table, offset) !== mac || table[offset + ENTRY.isLocal] !== 0) continue;
+    return (table[offset + ENTRY.portHigh]! << 8) | table[offset + ENTRY.portLow]!;
+  }
+  return undefined;
+}
+
+function findPortIndex(folder: string, port: number): number | undefined {
+  const name = readdirSync(folder).find(
+    (candidate) => readNumber(join(folder, candidate, "port_no")) === port,
+  );
+  return name === undefined ? undefined : readNumber(join("/sys/class/net", name, "ifindex"));
+}
+
+function readNumber(path: string): number {
+  return Number(readFileSync(path, "utf8").trim());
+}
