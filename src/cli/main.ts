@@ -3,6 +3,7 @@ import { homedir } from "node:os";
 import { join } from "node:path";
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { type Logger, pino } from "pino";
+import packageJson from "../../package.json" with { type: "json" };
 import { errorText, FabricError } from "../model/errors.ts";
 import { defaultDataFolder } from "./data-folder.ts";
 import { runDemo } from "./demo.ts";
@@ -39,7 +40,11 @@ function createProgram(signal: AbortSignal): Command {
     .description(
       "Boots VMs on QEMU/KVM the way Azure's fabric does, and shows which step each has reached.",
     )
+    .version(packageJson.version, "-V, --version", "print the version")
     .exitOverride()
+    .configureOutput({
+      outputError: (text, write) => write(text.replace(/^error: /, "goalstate: ")),
+    })
     .configureHelp({ showGlobalOptions: true });
   program
     .command("demo")
