@@ -1,0 +1,197 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
+import {
+  ComputeAgent,
+  ComputeManager,
+  type Hypervisor,
+  type Vm,
+  type VmExit,
+  type VmSpec,
+} from "../../src/compute/index.ts";
+import { asDocument, type ContainerStatus, keys, type NicGoal } from "../../src/model/documents.ts";
+import { parseTenant } from "../../src/model/tenant.ts";
+import { NetworkManager } from "../../src/nm/index.ts";
+import { type FabricStore, openMemoryStore } from "../../src/store/index.ts";
+import { createBootTrace } from "../../src/trace/index.ts";
+
+const TENANT = parseTenant(
+  {
+    tenant: "lab",
+    vnet: { name: "net", addressSpace: "10.20.0.0/24" },
+    roles: [{ name: "web", app: "./app", settings: { COLOR: "blue" } }],
+  },
+  "test",
+);
+const CONTAINER = "lab.web_0";
+
+/** A hypervisor whose one VM ends when the test says so. */
+function fakeHypervisor(options: { prepareError?: Error } = {}) {
+  const specs: VmSpec[] = [];
+  const { promise: exited, resolve: exit } = Promise.withResolvers<VmExit>();
+  const stop = vi.fn(async () => exit({ kind: "stopped" }));
+  const vm: Vm = { pid: 7, consolePath: "/console", exited, stop };
+  const hypervisor: Hypervisor = {
+    kind: "netns",
+    description: "a fake",
+    prepare: async () => {
+      if (options.prepareError !== undefined) throw options.prepareError;
+      return {
+        evidence: {},
+        boot: async (spec) => {
+          specs.push(spec);
+          return vm;
+        },
+      };
+    },
+  };
+  return { hypervisor, specs, exit, stop };
+}
+
+/** Starts manager and agent over a memory store; the test plays network agent. */
+async function startCompute(hypervisor: Hypervisor) {
+  const store = openMemoryStore();
+  const runDirectory = mkdtempSync(join(tmpdir(), "goalstate-compute-"));
+  const trace = createBootTrace({ store, now: Date.now });
+  const errors: unknown[] = [];
+  const agent = new ComputeAgent({
+    ...{ store, hypervisor, trace, runDirectory },
+    node: "node-1",
+    namePrefix: "gs-test-",
+    now: Date.now,
+    onError: (_what, error) => errors.push(error),
+  });
+  const manager = new ComputeManager({
+    ...{ store, trace },
+    network: new NetworkManager({ store }),
+    fabricId: "test",
+    nodes: ["node-1"],
+  });
+  const stop = new AbortController();
+  const running = agent.run(stop.signal);
+  onTestFinished(async () => {
+    stop.abort();
+    await running;
+    await agent[Symbol.asyncDispose]();
+    await store[Symbol.asyncDispose]();
+    rmSync(runDirectory, { recursive: true, force: true });
+  });
+  return { store, agent, manager, trace, errors };
+}
+
+async function statusOf(store: FabricStore): Promise<ContainerStatus | undefined> {
+  const { kv } = await store.get(keys.containerStatus(CONTAINER));
+  return kv === undefined ? undefined : asDocument<ContainerStatus>(kv.value);
+}
+
+function untilState(store: FabricStore, state: string): Promise<void> {
+  return vi.waitFor(async () => expect((await statusOf(store))?.state).toBe(state), {
+    timeout: 5_000,
+    interval: 5,
+  });
+}
+
+/** What the network agent does before the VM exists. */
+async function prepareNetwork(store: FabricStore): Promise<void> {
+  const { kvs } = await store.list("/nics/");
+  const goal = asDocument<NicGoal>(kvs.find(({ key }) => key.endsWith("/goal"))?.value);
+  const value = { kind: "blocked", namespace: "gs-test-lab.net", bridge: "br0" };
+  await store.txn({ success: [{ kind: "put", key: keys.nicStatus(goal.mac), value }] });
+}
+
+describe("compute manager and agent", () => {
+  test("wait for the network, then create the VM with its port in the VNET's namespace", async () => {
+    const fake = fakeHypervisor();
+    const { store, manager } = await startCompute(fake.hypervisor);
+    expect(await manager.deploy(TENANT, "/tenants/lab")).toEqual([CONTAINER]);
+    await untilState(store, "Allocated");
+    expect(fake.specs).toEqual([]);
+    await prepareNetwork(store);
+    await untilState(store, "Booting");
+    expect(fake.specs).toMatchObject([
+      {
+        name: "gs-test-lab.web_0",
+        hostname: "web-0",
+        port: { namespace: "gs-test-lab.net", name: (await statusOf(store))?.port },
+      },
+    ]);
+    expect(fake.specs[0]!.port.name.length).toBeLessThan(16);
+  });
+
+  test("a goal's app folder is absolute, its identifiers are stable, its settings are kept", async () => {
+    const { store, manager } = await startCompute(fakeHypervisor().hypervisor);
+    await manager.deploy(TENANT, "/tenants/lab");
+    const { kv } = await store.get(keys.containerGoal(CONTAINER));
+    expect(kv?.value).toMatchObject({
+      app: "/tenants/lab/app",
+      address: "10.20.0.4",
+      settings: { COLOR: "blue" },
+      incarnation: 1,
+      containerId: expect.stringMatching(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/),
+    });
+  });
+
+  test("a tenant is deployed once", async () => {
+    const { manager } = await startCompute(fakeHypervisor().hypervisor);
+    await manager.deploy(TENANT, "/");
+    await expect(manager.deploy(TENANT, "/")).rejects.toMatchObject({
+      code: "ERR_USAGE_TENANT_EXISTS",
+    });
+  });
+
+  test("go from lease to agent to Ready; what a guest says is stored before it is acknowledged", async () => {
+    const { store, manager, agent } = await startCompute(fakeHypervisor().hypervisor);
+    await manager.deploy(TENANT, "/");
+    await prepareNetwork(store);
+    await untilState(store, "Booting");
+    await agent.leased(CONTAINER);
+    expect((await statusOf(store))?.state).toBe("AwaitingAgent");
+    const provisioning = { state: "NotReady", subStatus: "Provisioning" } as const;
+    await agent.reportHealth(CONTAINER, provisioning);
+    expect(await statusOf(store)).toMatchObject({ state: "AwaitingAgent", health: provisioning });
+    await agent.reportHealth(CONTAINER, { state: "Ready" });
+    expect(await statusOf(store)).toMatchObject({ state: "Ready", health: { state: "Ready" } });
+    const { rev } = await store.status();
+    await agent.reportHealth(CONTAINER, { state: "Ready" });
+    expect((await store.status()).rev).toBe(rev); // a heartbeat is not stored
+    await agent.reportRole(CONTAINER, "Started");
+    expect(await statusOf(store)).toMatchObject({ state: "Ready", role: "Started" });
+  });
+
+  test("a VM that ends by itself is Failed with the reason, and has no port any more", async () => {
+    const fake = fakeHypervisor();
+    const { store, manager } = await startCompute(fake.hypervisor);
+    await manager.deploy(TENANT, "/");
+    await prepareNetwork(store);
+    await untilState(store, "Booting");
+    fake.exit({ kind: "failed", reason: "QEMU ended with SIGSEGV" });
+    await untilState(store, "Failed");
+    const status = await statusOf(store);
+    expect(status?.detail).toBe("QEMU ended with SIGSEGV");
+    expect(status).not.toHaveProperty("port");
+  });
+
+  test("an image that cannot be made is Failed with the reason", async () => {
+    const fake = fakeHypervisor({ prepareError: new Error("no kernel") });
+    const { store, manager, errors } = await startCompute(fake.hypervisor);
+    await manager.deploy(TENANT, "/");
+    await prepareNetwork(store);
+    await untilState(store, "Failed");
+    expect((await statusOf(store))?.detail).toBe("no kernel");
+    expect(errors).toHaveLength(1);
+  });
+
+  test("deleting a tenant stops its VM and takes goals and status back", async () => {
+    const fake = fakeHypervisor();
+    const { store, manager } = await startCompute(fake.hypervisor);
+    await manager.deploy(TENANT, "/");
+    await prepareNetwork(store);
+    await untilState(store, "Booting");
+    await manager.delete(TENANT);
+    await vi.waitFor(() => expect(fake.stop).toHaveBeenCalledOnce());
+    await vi.waitFor(async () => expect((await store.list("/containers/")).kvs).toEqual([]));
+    expect((await store.list("/nics/")).kvs.map(({ key }) => key)).toHaveLength(1); // the agent's own
+    expect((await store.list("/tenants/")).kvs).toEqual([]);
+  });
+});
