@@ -1,0 +1,84 @@
+/** Runs programs as a user would: start, wait for what they say, end them, look at what is left. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { onTestFinished } from "vitest";
+
+export const GOALSTATE = join(import.meta.dirname, "../../bin/goalstate");
+
+/** A program that runs until it ends by itself or is disposed. */
+export interface Running extends AsyncDisposable {
+  readonly pid: number;
+  /** Standard output so far. */
+  stdout(): string;
+  stderr(): string;
+  /** Resolves when either output has `text`; rejects with both if the program ends before. */
+  says(text: string): Promise<void>;
+  kill(signal: NodeJS.Signals): void;
+  /** Exit code, or the signal's name. */
+  readonly ended: Promise<number | string>;
+}
+
+/** Starts a program; inside a namespace if one is named. */
+export function run(command: readonly string[], namespace?: string): Running {
+  const inside = namespace === undefined ? [] : ["ip", "netns", "exec", namespace];
+  const [program = "", ...args] = [...inside, ...command];
+  const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"] });
+  return watch(child, command.join(" "));
+}
+
+function watch(child: ChildProcess, title: string): Running {
+  let stdout = "";
+  let stderr = "";
+  const heard = new EventTarget();
+  child.stdout?.on("data", (part: Buffer) => {
+    stdout += part;
+    heard.dispatchEvent(new Event("data"));
+  });
+  child.stderr?.on("data", (part: Buffer) => {
+    stderr += part;
+    heard.dispatchEvent(new Event("data"));
+  });
+  const ended = once(child, "close").then(([code, signal]) => (code ?? signal) as number | string);
+  const says = (text: string) =>
+    new Promise<void>((resolve, reject) => {
+      const look = () => (stdout.includes(text) || stderr.includes(text)) && resolve();
+      heard.addEventListener("data", look);
+      look();
+      void ended.then((how) => {
+        look();
+        reject(new Error(`${title} ended (${how}) before "${text}":\n${stdout}\n${stderr}`));
+      });
+    });
+  return {
+    pid: child.pid ?? 0,
+    stdout: () => stdout,
+    stderr: () => stderr,
+    says,
+    kill: (signal) => void child.kill(signal),
+    ended,
+    [Symbol.asyncDispose]: async () => {
+      child.kill("SIGTERM");
+      await ended;
+    },
+  };
+}
+
+/** Runs a program to its end. */
+export async function finish(
+  command: readonly string[],
+  namespace?: string,
+): Promise<{ code: number | string; stdout: string; stderr: string }> {
+  const running = run(command, namespace);
+  const code = await running.ended;
+  return { code, stdout: running.stdout(), stderr: running.stderr() };
+}
+
+/** A folder that is removed when the test has ended. */
+export function temporaryFolder(label: string): string {
+  const folder = mkdtempSync(join(tmpdir(), `goalstate-${label}-`));
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
