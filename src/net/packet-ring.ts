@@ -65,6 +65,7 @@ const RX_SLOTS = 4096;
 const TX_SLOTS = 512;
 /** Frames handled before the event loop gets a turn. */
 const BATCH_FRAMES_MAX = 256;
+const REMOVAL_CHECK_MS = 250;
 /** struct sockaddr_ll */
 const LINK_ADDRESS_BYTES = 20;
 const RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024;
@@ -149,6 +150,7 @@ export class PacketRing implements FrameSocket {
   #pending = 0;
   #pendingIfindex = 0;
   #draining = false;
+  #removalTimer: NodeJS.Timeout | undefined;
   #closed = false;
 
   constructor(parts: {
@@ -190,14 +192,15 @@ export class PacketRing implements FrameSocket {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     this.#poller.watch(this.#fd, (failed) => {
       this.#drain(handler);
-      if (failed && this.#isRemoved()) {
-        this.#poller.unwatch(this.#fd);
-        reject(new FabricError("ERR_NET_INTERFACE_REMOVED", "The interface was removed"));
-      }
+      if (failed) this.#watchRemoval(reject);
     });
     signal.addEventListener("abort", () => resolve(), { once: true });
-    await promise;
-    if (!this.#closed) this.#poller.unwatch(this.#fd);
+    try {
+      await promise;
+    } finally {
+      clearInterval(this.#removalTimer);
+      if (!this.#closed) this.#poller.unwatch(this.#fd);
+    }
   }
 
   reserve(): TransmitBuffer | undefined {
@@ -280,11 +283,26 @@ export class PacketRing implements FrameSocket {
     if ((status & TP_STATUS_LOSING) !== 0) this.readStatistics();
   }
 
-  /** After an error: an interface that is only down comes back, one that was removed leaves the socket unbound. */
-  #isRemoved(): boolean {
+  /**
+   * After an error: an interface that went down may come up again, or be removed. The kernel reports only the former,
+   * so the latter is looked for until a frame arrives.
+   */
+  #watchRemoval(fail: (error: FabricError) => void): void {
     // The error stays pending until it is read; unread, it would make every poll return at once.
     const SO_ERROR = 4;
     getSocketOption(this.#fd, SOL_SOCKET, SO_ERROR, Buffer.alloc(4));
+    clearInterval(this.#removalTimer);
+    const { received } = this.counters;
+    this.#removalTimer = setInterval(() => {
+      if (this.#isRemoved()) {
+        clearInterval(this.#removalTimer);
+        fail(new FabricError("ERR_NET_INTERFACE_REMOVED", "The interface was removed"));
+      } else if (this.counters.received !== received) clearInterval(this.#removalTimer);
+    }, REMOVAL_CHECK_MS);
+  }
+
+  /** The kernel unbinds a socket from an interface that is removed. */
+  #isRemoved(): boolean {
     const IFINDEX_OFFSET = 4;
     return socketName(this.#fd, LINK_ADDRESS_BYTES).readInt32LE(IFINDEX_OFFSET) !== this.ifindex;
   }

@@ -94,7 +94,7 @@ describe.skipIf(!canMakeNamespaces && !process.env["CI"])("demo on netns (needs 
       expect(await fetchIn(guest!, url)).toContain("<Versions>");
       ip("-n", guest!, "addr", "add", "10.20.0.9/24", "dev", "eth0");
       ip("-n", guest!, "route", "replace", "168.63.129.16", "via", "10.20.0.1", "src", "10.20.0.9");
-      const script = `fetch(${JSON.stringify(url)}, { signal: AbortSignal.timeout(1500) }).then(() => console.log("heard"), () => console.log("silence"))`;
+      const script = `fetch(${JSON.stringify(url)}, { signal: AbortSignal.timeout(1500) }).then(() => console.log("heard"), () => console.log("silence")).then(() => process.exit())`;
       const { stdout } = await finish([process.execPath, "-e", script], guest!);
       expect(stdout.trim()).toBe("silence");
       const rules = await finish(["nft", "list", "counters"], vnet!);
