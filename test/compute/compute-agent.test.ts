@@ -1,6 +1,3 @@
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
 import {
   ComputeAgent,
@@ -15,6 +12,7 @@ import { parseTenant } from "../../src/model/tenant.ts";
 import { NetworkManager } from "../../src/nm/index.ts";
 import { type FabricStore, openMemoryStore } from "../../src/store/index.ts";
 import { createBootTrace } from "../../src/trace/index.ts";
+import { temporaryFolder } from "../temporary-folder.ts";
 
 const TENANT = parseTenant(
   {
@@ -52,7 +50,7 @@ function fakeHypervisor(options: { prepareError?: Error } = {}) {
 /** Starts manager and agent over a memory store; the test plays network agent. */
 async function startCompute(hypervisor: Hypervisor) {
   const store = openMemoryStore();
-  const runDirectory = mkdtempSync(join(tmpdir(), "goalstate-compute-"));
+  const runDirectory = temporaryFolder("compute");
   const trace = createBootTrace({ store, now: Date.now });
   const errors: unknown[] = [];
   const agent = new ComputeAgent({
@@ -75,7 +73,6 @@ async function startCompute(hypervisor: Hypervisor) {
     await running;
     await agent[Symbol.asyncDispose]();
     await store[Symbol.asyncDispose]();
-    rmSync(runDirectory, { recursive: true, force: true });
   });
   return { store, agent, manager, trace, errors };
 }

@@ -1,4 +1,3 @@
-import { createRequire } from "node:module";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import fc from "fast-check";
@@ -8,11 +7,11 @@ import {
   addressOption,
   type ChainVerdict,
   createDhcpCounters,
-  createOptionProfile,
   type DecideRequest,
   type DhcpServerOptions,
   decodeRoutes,
   type ExchangeEvent,
+  encodeRoutes,
   messageTypeName,
   type OptionProfile,
   platformRoutes,
@@ -30,6 +29,7 @@ import {
 } from "../../src/model/ipv4-address.ts";
 import { MAC_BROADCAST, type MacAddress } from "../../src/model/mac-address.ts";
 import { createMemoryFrameSocket } from "../../src/net/memory-frame-socket.ts";
+import { readWithDhcpPackage } from "../dhcp-peer.ts";
 import {
   CLIENT_IP,
   CLIENT_MAC,
@@ -39,7 +39,6 @@ import {
   OTHER_IP,
   OTHER_MAC,
   octets,
-  PROFILE_SPEC,
   profileWith,
   RELAY_MAC,
   type RequestSpec,
@@ -168,11 +167,8 @@ describe("serveDhcp(), the exchange", () => {
   });
 
   test("the npm package dhcp reads the offer", () => {
-    const { parse } = createRequire(import.meta.url)("dhcp/lib/protocol.js");
-    // It cannot read options 121, 245 and 249.
-    const { wireServer: _, ...spec } = PROFILE_SPEC;
-    const { ask } = startServer({ profile: createOptionProfile({ ...spec, routes: [] }) });
-    const parsed = parse(Buffer.from(ask({ ...DISCOVER, options: { 55: [12, 15] } }).payload));
+    const { ask } = startServer();
+    const parsed = readWithDhcpPackage(ask({ ...DISCOVER, options: { 55: [12, 15] } }).payload);
     expect(parsed).toMatchObject({ op: 2, yiaddr: "10.0.0.5", chaddr: "00-0D-3A-01-02-03" });
     expect(parsed.options).toEqual({
       53: 2,
@@ -185,6 +181,9 @@ describe("serveDhcp(), the exchange", () => {
       6: ["10.0.0.2", "10.0.0.3"],
       12: "web-0",
       15: "tenant.internal",
+      245: "168.63.129.16",
+      121: [...encodeRoutes(platformRoutes(GATEWAY))],
+      249: [...encodeRoutes(platformRoutes(GATEWAY))],
     });
   });
 

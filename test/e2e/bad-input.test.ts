@@ -2,7 +2,8 @@ import { chmodSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { canMakeNamespaces, ip, makeNamespace } from "../net/namespaces.ts";
-import { finish, GOALSTATE, run, temporaryFolder } from "./processes.ts";
+import { temporaryFolder } from "../temporary-folder.ts";
+import { finish, GOALSTATE, run } from "./processes.ts";
 
 const NETWORK = "network: { subnet: 10.77.0.0/16, gateway: 10.77.0.1 }";
 const A = 'mac: "00:0c:01:00:00:01"';

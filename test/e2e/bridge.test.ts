@@ -3,7 +3,8 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { readCapture } from "../../src/net/capture-file.ts";
 import { canMakeNamespaces, connect, ip, makeNamespace } from "../net/namespaces.ts";
-import { finish, GOALSTATE, run, temporaryFolder } from "./processes.ts";
+import { temporaryFolder } from "../temporary-folder.ts";
+import { finish, GOALSTATE, run } from "./processes.ts";
 
 const CLIENT_MAC = "02:00:00:00:00:0a";
 

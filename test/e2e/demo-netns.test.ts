@@ -3,7 +3,8 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { MILESTONES } from "../../src/model/milestone.ts";
 import { canMakeNamespaces, ip, makeNamespace } from "../net/namespaces.ts";
-import { finish, GOALSTATE, run, temporaryFolder } from "./processes.ts";
+import { temporaryFolder } from "../temporary-folder.ts";
+import { finish, GOALSTATE, run } from "./processes.ts";
 
 const EXAMPLE = join(import.meta.dirname, "../../examples/hello");
 const TEST_TIMEOUT_MS = 120_000;
@@ -110,7 +111,7 @@ describe.skipIf(!canMakeNamespaces && !process.env["CI"])("demo on netns (needs 
       using foreign = makeNamespace("foreign");
       await using bystander = run(["sleep", "100"], foreign.name);
       const data = temporaryFolder("killed");
-      const fabric = run(demo(data));
+      await using fabric = run(demo(data));
       await fabric.says(UP);
       const left = namespacesOf(data);
       fabric.kill("SIGKILL");

@@ -1,10 +1,7 @@
 /** Runs programs as a user would: start, wait for what they say, end them, look at what is left. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { onTestFinished } from "vitest";
 
 export const GOALSTATE = join(import.meta.dirname, "../../bin/goalstate");
 
@@ -74,11 +71,4 @@ export async function finish(
   const running = run(command, namespace);
   const code = await running.ended;
   return { code, stdout: running.stdout(), stderr: running.stderr() };
-}
-
-/** A folder that is removed when the test has ended. */
-export function temporaryFolder(label: string): string {
-  const folder = mkdtempSync(join(tmpdir(), `goalstate-${label}-`));
-  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
-  return folder;
 }

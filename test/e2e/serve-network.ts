@@ -2,7 +2,8 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { connect, ip, makeNamespace } from "../net/namespaces.ts";
-import { GOALSTATE, type Running, run, temporaryFolder } from "./processes.ts";
+import { temporaryFolder } from "../temporary-folder.ts";
+import { GOALSTATE, type Running, run } from "./processes.ts";
 
 export const NETWORK =
   "network: { subnet: 10.77.0.0/16, gateway: 10.77.0.1, dns: [10.77.0.53], leaseSeconds: 86400 }";

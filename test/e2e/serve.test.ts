@@ -288,7 +288,7 @@ describe.skipIf(!canMakeNamespaces && !process.env["CI"])("serve (needs root)", 
       async () => {
         using network = makeServeNetwork(MAC);
         const before = network.addresses();
-        const server = await network.serve(INVENTORY);
+        await using server = await network.serve(INVENTORY);
         expect(network.addresses()).toEqual([...before, ...PLATFORM].sort());
         server.kill(signal);
         expect(await server.ended).toBe(0);
@@ -305,11 +305,11 @@ describe.skipIf(!canMakeNamespaces && !process.env["CI"])("serve (needs root)", 
       const [kept, added] = PLATFORM;
       ip("-n", network.host, "addr", "add", kept!, "dev", INTERFACE);
       const before = network.addresses();
-      const killed = await network.serve(INVENTORY);
+      await using killed = await network.serve(INVENTORY);
       killed.kill("SIGKILL");
       await killed.ended;
       expect(network.addresses()).toEqual([...before, added!].sort());
-      const next = await network.serve(INVENTORY);
+      await using next = await network.serve(INVENTORY);
       next.kill("SIGTERM");
       expect(await next.ended).toBe(0);
       expect(network.addresses()).toEqual(before);
@@ -321,7 +321,7 @@ describe.skipIf(!canMakeNamespaces && !process.env["CI"])("serve (needs root)", 
     "an interface that is removed ends it with a reason",
     async () => {
       using network = makeServeNetwork(MAC);
-      const server = await network.serve(INVENTORY);
+      await using server = await network.serve(INVENTORY);
       ip("-n", network.host, "link", "del", "dev", INTERFACE);
       expect(await server.ended).toBe(1);
       expect(server.stderr()).toContain(

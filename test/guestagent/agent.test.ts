@@ -1,14 +1,14 @@
 /** The agent against a real wire server on loopback, with a real role program. */
 
-import { mkdtemp, readFile, writeFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { createServer, type RequestListener } from "node:http";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { runAgent } from "../../src/guestagent/agent.ts";
 import { createWireClient } from "../../src/guestagent/wire-client.ts";
 import { parseIpv4 } from "../../src/model/ipv4-address.ts";
 import { createWireServer, type WireContainer } from "../../src/wireserver/index.ts";
+import { temporaryFolder } from "../temporary-folder.ts";
 import { CONTAINER, createDirectory, createRecorder } from "../wireserver/fixtures.ts";
 import { createTestEdge } from "./test-edge.ts";
 
@@ -28,7 +28,7 @@ afterEach(async () => {
 });
 
 async function folderWith(files: Readonly<Record<string, string>>): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), "goalstate-agent-"));
+  const folder = temporaryFolder("agent");
   for (const [name, text] of Object.entries(files)) await writeFile(join(folder, name), text);
   return folder;
 }

@@ -2,40 +2,29 @@
 
 import { type ChildProcessByStdio, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, writeFile } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
-import { build } from "esbuild";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { bundleAgent } from "../../src/compute/index.ts";
 import { parseIpv4 } from "../../src/model/ipv4-address.ts";
 import { createWireServer } from "../../src/wireserver/index.ts";
 import { CONTAINER, createDirectory, createRecorder } from "../wireserver/fixtures.ts";
 
 const HELLO = join(import.meta.dirname, "../../examples/hello/app");
-/** xml2js is CommonJS, and requires node's own modules when it runs. */
-const REQUIRE_BANNER =
-  'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);';
-
+const AGENT = join(import.meta.dirname, "../../src/guestagent/main.ts");
 const folder = await mkdtemp(join(tmpdir(), "goalstate-bundle-"));
 const bundle = join(folder, "guest-agent.mjs");
 const running: ChildProcessByStdio<null, Readable, Readable>[] = [];
 
 beforeAll(async () => {
-  await build({
-    entryPoints: [join(import.meta.dirname, "../../src/guestagent/main.ts")],
-    bundle: true,
-    platform: "node",
-    format: "esm",
-    target: "node26",
-    banner: { js: REQUIRE_BANNER },
-    outfile: bundle,
-    logLevel: "error",
-  });
+  await writeFile(bundle, await bundleAgent(AGENT));
 });
 
-afterAll(() => {
+afterAll(async () => {
   for (const child of running) child.kill("SIGKILL");
+  await rm(folder, { recursive: true, force: true });
 });
 
 function start(...args: readonly string[]) {

@@ -1,7 +1,6 @@
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
-import { mkdtemp, rename, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
@@ -13,6 +12,7 @@ import {
 import { discoverEndpoint, findSender } from "../../src/guestagent/discovery.ts";
 import { formatIpv4, parseIpv4 } from "../../src/model/ipv4-address.ts";
 import { parseMac } from "../../src/model/mac-address.ts";
+import { temporaryFolder } from "../temporary-folder.ts";
 import { createTestEdge } from "./test-edge.ts";
 
 const SENDER = { address: parseIpv4("10.20.0.4"), mac: parseMac("00:15:5d:0a:0b:0c") };
@@ -82,7 +82,7 @@ const INTERFACE = {
 
 describe("discoverEndpoint()", () => {
   async function discover(lease: string | undefined, answer: readonly number[] | undefined) {
-    const folder = await mkdtemp(join(tmpdir(), "goalstate-discovery-"));
+    const folder = temporaryFolder("discovery");
     const leaseFile = join(folder, "lease");
     if (lease !== undefined) await writeFile(leaseFile, lease);
     const server = createSocket("udp4").bind(0, "127.0.0.1");
@@ -130,7 +130,7 @@ describe("discoverEndpoint()", () => {
   }
 
   test("waits for a lease that is still to come", async () => {
-    const folder = await mkdtemp(join(tmpdir(), "goalstate-discovery-"));
+    const folder = temporaryFolder("discovery");
     const leaseFile = join(folder, "lease");
     const { edge, lines } = createTestEdge();
     const found = discoverEndpoint({
