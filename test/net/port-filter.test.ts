@@ -1,0 +1,128 @@
+import { describe, expect, test } from "vitest";
+import { parseIpv4 } from "../../src/model/ipv4-address.ts";
+import { parseMac } from "../../src/model/mac-address.ts";
+import { applyPortFilter, renderPortFilter } from "../../src/net/port-filter.ts";
+import { createVnetBridge, openPort } from "../../src/net/vnet-bridge.ts";
+import { finish } from "../e2e/processes.ts";
+import { canMakeNamespaces, connect, ip, makeNamespace } from "./namespaces.ts";
+
+const A = { name: "tapa", mac: parseMac("02:67:73:00:00:0a"), address: parseIpv4("10.20.0.4") };
+const B = { name: "tapb", mac: parseMac("02:67:73:00:00:0b"), address: parseIpv4("10.20.0.5") };
+
+describe("renderPortFilter()", () => {
+  test("drops everything where no port is open", () => {
+    expect(renderPortFilter([])).toBe(
+      [
+        "add table bridge goalstate",
+        "delete table bridge goalstate",
+        "table bridge goalstate {",
+        "  chain input {",
+        "    type filter hook input priority 0; policy drop;",
+        "  }",
+        "  chain forward {",
+        "    type filter hook forward priority 0; policy drop;",
+        "  }",
+        "}",
+        "",
+      ].join("\n"),
+    );
+  });
+
+  test("lets a port send with its own MAC and address only, and be no DHCP server", () => {
+    expect(renderPortFilter([A])).toContain(
+      [
+        "  chain port_tapa {",
+        '    ether saddr != 02:67:73:00:00:0a counter name "tapa_spoofed" drop',
+        "    ether type arp arp saddr ether 02:67:73:00:00:0a arp saddr ip { 0.0.0.0, 10.20.0.4 } " +
+          'counter name "tapa_accepted" accept',
+        "    ip saddr 0.0.0.0 ip daddr 255.255.255.255 udp sport 68 udp dport 67 " +
+          'counter name "tapa_accepted" accept',
+        '    udp sport 67 counter name "tapa_spoofed" drop',
+        '    ip saddr 10.20.0.4 counter name "tapa_accepted" accept',
+        '    counter name "tapa_spoofed" drop',
+        "  }",
+      ].join("\n"),
+    );
+    const dispatch = 'iifname vmap { "tapa" : jump port_tapa, "tapb" : jump port_tapb }';
+    expect(renderPortFilter([A, B]).split(dispatch)).toHaveLength(3); // input and forward
+  });
+});
+
+/** Sends one datagram to each target from an address, and prints nothing. */
+function send(namespace: string, from: string, port: number, ...targets: string[]) {
+  const script = `
+    const socket = require("node:dgram").createSocket("udp4");
+    socket.bind(${port}, ${JSON.stringify(from)}, () => {
+      const targets = ${JSON.stringify(targets)};
+      let left = targets.length;
+      for (const to of targets) socket.send("x", 9, to, () => --left || socket.close());
+    });`;
+  return finish([process.execPath, "-e", script], namespace);
+}
+
+async function countersOf(namespace: string, name: string): Promise<Record<string, number>> {
+  const { stdout } = await finish(["nft", "-j", "list", "counters"], namespace);
+  const { nftables }: { nftables: { counter?: { name: string; packets: number } }[] } =
+    JSON.parse(stdout);
+  const ours = nftables.flatMap(({ counter }) =>
+    counter?.name.startsWith(`${name}_`)
+      ? [[counter.name.slice(name.length + 1), counter.packets]]
+      : [],
+  );
+  return Object.fromEntries(ours);
+}
+
+/** So that no ARP is needed, which would be counted too. */
+function setNeighbour(guest: string): void {
+  const mac = "02:67:73:00:00:0b";
+  ip("-n", guest, "neigh", "replace", "10.20.0.5", "lladdr", mac, "dev", "eth0");
+}
+
+/** What `action` sends from port A is counted as spoofed, and nothing as accepted. */
+async function expectDropped(vnet: string, action: () => Promise<unknown>): Promise<void> {
+  const before = await countersOf(vnet, "tapa");
+  await action();
+  const after = await countersOf(vnet, "tapa");
+  expect(after["accepted"]).toBe(before["accepted"]);
+  expect(after["spoofed"]).toBeGreaterThan(before["spoofed"]!);
+}
+
+describe.skipIf(!canMakeNamespaces && !process.env["CI"])("port filter (needs root, nft)", () => {
+  test("holds on a bridge: who spoofs is dropped and counted, who is not listed is silent", async () => {
+    using guestA = makeNamespace("a");
+    using guestB = makeNamespace("b");
+    const vnet = `gst-vnet-${process.pid}`;
+    const gateway = parseIpv4("10.20.0.1");
+    await createVnetBridge({ namespace: vnet, gateway, prefixLength: 24 });
+    using _vnet = { [Symbol.dispose]: () => void ip("netns", "del", vnet) };
+    for (const [port, guest] of [
+      [A, guestA],
+      [B, guestB],
+    ] as const) {
+      connect(vnet, port.name, guest.name, "eth0");
+      const mac = port === A ? "02:67:73:00:00:0a" : "02:67:73:00:00:0b";
+      const address = port === A ? "10.20.0.4" : "10.20.0.5";
+      ip("-n", guest.name, "link", "set", "dev", "eth0", "address", mac);
+      ip("-n", guest.name, "addr", "add", `${address}/24`, "dev", "eth0");
+      await openPort(vnet, port.name);
+    }
+    await applyPortFilter(vnet, [A]);
+    // A may speak; B is not listed, so even its answer to A's ARP is dropped.
+    await send(guestA.name, "10.20.0.4", 0, "10.20.0.1");
+    expect((await countersOf(vnet, "tapa"))["accepted"]).toBeGreaterThan(0);
+    expect(await countersOf(vnet, "tapb")).toEqual({});
+    await applyPortFilter(vnet, [A, B]);
+    expect(await countersOf(vnet, "tapa")).toEqual({ accepted: 0, spoofed: 0 });
+    // Another's address, then DHCP server, then another MAC.
+    ip("-n", guestA.name, "addr", "add", "10.20.0.9/24", "dev", "eth0");
+    setNeighbour(guestA.name);
+    await expectDropped(vnet, () => send(guestA.name, "10.20.0.9", 0, "10.20.0.5"));
+    await expectDropped(vnet, () => send(guestA.name, "10.20.0.4", 67, "10.20.0.5"));
+    const heard = await countersOf(vnet, "tapa");
+    await send(guestA.name, "10.20.0.4", 0, "10.20.0.5");
+    expect((await countersOf(vnet, "tapa"))["accepted"]).toBeGreaterThan(heard["accepted"]!);
+    ip("-n", guestA.name, "link", "set", "dev", "eth0", "address", "02:67:73:00:00:0c");
+    setNeighbour(guestA.name);
+    await expectDropped(vnet, () => send(guestA.name, "10.20.0.4", 0, "10.20.0.5"));
+  });
+});
