@@ -165,7 +165,8 @@ describe.skipIf(!canMakeNamespaces && !process.env["CI"])("serve (needs root)", 
       ip("-n", network.client, "addr", "add", "10.77.0.2/16", "dev", "eth0");
       const range = '{ mac: "00:0c:01:00:00:00", address: 10.77.20.0, count: 50000 }';
       await using server = await network.serve(`${NETWORK}\nranges: [${range}]\n`);
-      const load = ["-4", "-l", "eth0", "-b", "mac=00:0c:01:00:00:00", "-u"];
+      // -W waits 1 s for the last answers; without it perfdhcp counts what is on its way at the end as lost.
+      const load = ["-4", "-l", "eth0", "-b", "mac=00:0c:01:00:00:00", "-u", "-W", "1000000"];
       const { code, stdout } = await finish(
         ["perfdhcp", ...load, "-R", "1000", "-r", "1000", "-p", "5"],
         network.client,
