@@ -1,7 +1,6 @@
 /** The hypervisor that runs each guest as one QEMU process with Debian's cloud kernel and our guest image. */
 
 import { closeSync } from "node:fs";
-import { basename } from "node:path";
 import { inNamespace } from "../../../net/namespace.ts";
 import { openTap } from "../../../net/tap.ts";
 import { buildAppDisk } from "../../app-disk.ts";
@@ -67,7 +66,7 @@ async function prepareGuest(
   ]);
   return {
     evidence: {
-      kernel: basename(image.kernel),
+      kernel: image.kernel,
       initrd: image.initrd,
       ...(appDisk !== undefined && { app: appDisk }),
     },
