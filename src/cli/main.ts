@@ -43,7 +43,7 @@ function createProgram(signal: AbortSignal): Command {
     .version(packageJson.version, "-V, --version", "print the version")
     .exitOverride()
     .configureOutput({
-      outputError: (text, write) => write(text.replace(/^error: /, "goalstate: ")),
+      outputError: (text, write) => write(usageLine(text)),
     })
     .configureHelp({ showGlobalOptions: true });
   program
@@ -74,6 +74,12 @@ function createProgram(signal: AbortSignal): Command {
     .addOption(logLevel().default("info"))
     .action((options: ServeArguments) => serve(options, signal));
   return program;
+}
+
+/** commander's error as one line of ours; its suggestion would be a second one. */
+function usageLine(text: string): string {
+  const line = text.trim().replaceAll(/\s*\n\s*/g, " ");
+  return `${line.replace(/^error: /, "goalstate: ")}\n`;
 }
 
 function parseSeconds(text: string): number {
