@@ -38,6 +38,7 @@ export interface DemoOptions {
 }
 
 interface Deployment {
+  readonly file: string;
   readonly tenant: TenantDescription;
   readonly folder: string;
 }
@@ -49,9 +50,11 @@ interface Deployment {
  */
 export async function runDemo(options: DemoOptions): Promise<void> {
   const deployments = options.files.map((file) => ({
+    file,
     tenant: parseTenant(readYaml(file), file),
     folder: dirname(file),
   }));
+  refuseSameTenant(deployments);
   requireRoot();
   await using data = await openDataFolder(options.data);
   const prefix = `gs-${data.fabricId}-`;
@@ -73,6 +76,19 @@ function unusedImages({ tenant }: Deployment): string[] {
     .map(({ name, image }) => {
       return `${tenant.tenant}: image ${image} of role ${name} is not used; it boots goalstate's own`;
     });
+}
+
+/** Before anything is started, so that the line names the files. */
+function refuseSameTenant(deployments: readonly Deployment[]): void {
+  const files = new Map<string, string>();
+  for (const { file, tenant } of deployments) {
+    const first = files.get(tenant.tenant);
+    if (first !== undefined) {
+      const message = `${file}: tenant ${tenant.tenant} is in ${first} already; give each tenant a name of its own`;
+      throw new FabricError("ERR_USAGE_TENANT_EXISTS", message);
+    }
+    files.set(tenant.tenant, file);
+  }
 }
 
 function requireRoot(): void {
