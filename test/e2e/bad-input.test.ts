@@ -1,10 +1,11 @@
-import { chmodSync, writeFileSync } from "node:fs";
+import { chmodSync, copyFileSync, existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { canMakeNamespaces, ip, makeNamespace } from "../net/namespaces.ts";
 import { temporaryFolder } from "../temporary-folder.ts";
 import { finish, GOALSTATE, run } from "./processes.ts";
 
+const HELLO = join(import.meta.dirname, "../../examples/hello/tenant.yaml");
 const NETWORK = "network: { subnet: 10.77.0.0/16, gateway: 10.77.0.1 }";
 const A = 'mac: "00:0c:01:00:00:01"';
 const B = 'mac: "00:0c:01:00:00:02"';
@@ -43,6 +44,12 @@ const INVENTORIES: readonly (readonly [name: string, text: string, line: string]
   ],
   ["an unknown key", `${NETWORK}\nnicz: []`, ': (top): Unrecognized key: "nicz"'],
   ["no YAML", `${NETWORK}\nnics: [`, ":3:1: Flow sequence in block collection must"],
+  ["a key that is written twice", `${NETWORK}\n${NETWORK}`, ":2:1: Map keys must be unique"],
+  [
+    "a range that runs out of the subnet",
+    `${NETWORK}\nranges: [{ ${A}, address: 10.77.255.0, count: 256 }]`,
+    ": ranges[0]: address 10.77.255.255 is not a host address of 10.77.0.0/16 (network.subnet)",
+  ],
   ["nothing", "", ": (top): Invalid input: expected object, received null"],
 ];
 
@@ -74,6 +81,9 @@ describe.skipIf(!canMakeNamespaces && !process.env["CI"])("serve with bad input 
 /** Wrong command lines: arguments, exit code, and what the one line of standard error begins with. */
 const COMMANDS: readonly (readonly [args: readonly string[], code: number, line: string])[] = [
   [["serve"], 2, "goalstate: required option '--interface <name>' not specified"],
+  [["serve", "--interface", "lo"], 2, "goalstate: required option '--inventory <file>' not"],
+  [["demo", "--exit-when-redy"], 2, "goalstate: unknown option '--exit-when-redy'"],
+  [["demo", "--timeout", "0"], 2, "goalstate: option '--timeout <seconds>' argument '0' is"],
   [
     ["serve", "--interface", "lo", "--inventory", "/none"],
     2,
@@ -94,6 +104,17 @@ describe("wrong usage", () => {
       expect(stderr.trimEnd().split("\n")).toHaveLength(1);
     });
   }
+
+  test("two tenant files with one name name each other, and nothing is made", async () => {
+    const folder = temporaryFolder("tenant");
+    const [a, b, data] = [join(folder, "a.yaml"), join(folder, "b.yaml"), join(folder, "d")];
+    for (const path of [a, b]) copyFileSync(HELLO, path);
+    const { code, stdout, stderr } = await finish([GOALSTATE, "demo", a, b, "--data", data]);
+    expect([code, stdout, existsSync(data)]).toEqual([2, "", false]);
+    expect(stderr).toBe(
+      `goalstate: ${b}: tenant hello is in ${a} already; give each tenant a name of its own\n`,
+    );
+  });
 
   test("a tenant file with errors names all of them", async () => {
     const path = join(temporaryFolder("tenant"), "tenant.yaml");
@@ -158,6 +179,43 @@ describe.skipIf(!canMakeNamespaces && !process.env["CI"])("the machine refuses (
     );
     expect(code).toBe(1);
     expect(stderr).toContain("goalstate: Cannot listen on 168.63.129.16:80: another process does");
+    expect(footprint(host.name)).toBe(before);
+  });
+
+  test("a second one on the same data folder, which leaves the first alone", async () => {
+    using host = makeNamespace("second");
+    const folder = temporaryFolder("second");
+    const path = join(folder, "inventory.yaml");
+    writeFileSync(path, `${NETWORK}\n`);
+    const command = [GOALSTATE, "serve", "--interface", "lo", "--inventory", path];
+    await using first = run([...command, "--data", folder], host.name);
+    await first.says("ready\n");
+    const before = footprint(host.name);
+    const { code, stdout, stderr } = await finish([...command, "--data", folder], host.name);
+    expect([code, stdout]).toEqual([1, ""]);
+    expect(stderr).toBe(
+      `goalstate: The store ${folder}/fabric.sqlite is in use by another goalstate; ` +
+        "stop that one or choose another data folder: database is locked\n",
+    );
+    expect(footprint(host.name)).toBe(before);
+    first.kill("SIGTERM");
+    expect(await first.ended).toBe(0);
+  });
+
+  test("a data folder that cannot be made", async () => {
+    using host = makeNamespace("nodata");
+    const path = join(temporaryFolder("nodata"), "inventory.yaml");
+    writeFileSync(path, `${NETWORK}\n`);
+    const before = footprint(host.name);
+    const data = join(path, "d"); // below a file
+    const { code, stderr } = await finish(
+      [GOALSTATE, "serve", "--interface", "lo", "--inventory", path, "--data", data],
+      host.name,
+    );
+    expect(code).toBe(2);
+    expect(stderr).toMatch(
+      new RegExp(`^goalstate: Cannot make the data folder ${data}; name another with --data.*\n$`),
+    );
     expect(footprint(host.name)).toBe(before);
   });
 

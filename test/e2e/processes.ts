@@ -5,13 +5,18 @@ import { join } from "node:path";
 
 export const GOALSTATE = join(import.meta.dirname, "../../bin/goalstate");
 
+/** Nothing here waits longer, so that a test fails with what was printed, and cleans up, before its own time is over. */
+const WAIT_MAX_MS = 50_000;
+/** After SIGTERM; then SIGKILL. */
+const GRACE_MS = 15_000;
+
 /** A program that runs until it ends by itself or is disposed. */
 export interface Running extends AsyncDisposable {
   readonly pid: number;
   /** Standard output so far. */
   stdout(): string;
   stderr(): string;
-  /** Resolves when either output has `text`; rejects with both if the program ends before. */
+  /** Resolves when either output has `text`; rejects with both if the program ends before, or says it too late. */
   says(text: string): Promise<void>;
   kill(signal: NodeJS.Signals): void;
   /** Exit code, or the signal's name. */
@@ -44,9 +49,14 @@ function watch(child: ChildProcess, title: string): Running {
       const look = () => (stdout.includes(text) || stderr.includes(text)) && resolve();
       heard.addEventListener("data", look);
       look();
-      void ended.then((how) => {
+      const fail = (how: string) => {
         look();
-        reject(new Error(`${title} ended (${how}) before "${text}":\n${stdout}\n${stderr}`));
+        reject(new Error(`${title} ${how} before "${text}":\n${stdout}\n${stderr}`));
+      };
+      const late = setTimeout(fail, WAIT_MAX_MS, `ran for ${WAIT_MAX_MS} ms`);
+      void ended.then((how) => {
+        clearTimeout(late);
+        fail(`ended (${how})`);
       });
     });
   return {
@@ -58,17 +68,21 @@ function watch(child: ChildProcess, title: string): Running {
     ended,
     [Symbol.asyncDispose]: async () => {
       child.kill("SIGTERM");
+      const late = setTimeout(() => child.kill("SIGKILL"), GRACE_MS);
       await ended;
+      clearTimeout(late);
     },
   };
 }
 
-/** Runs a program to its end. */
+/** Runs a program to its end; one that does not end by itself is killed, and its code is then `SIGKILL`. */
 export async function finish(
   command: readonly string[],
   namespace?: string,
 ): Promise<{ code: number | string; stdout: string; stderr: string }> {
   const running = run(command, namespace);
+  const late = setTimeout(() => running.kill("SIGKILL"), WAIT_MAX_MS);
   const code = await running.ended;
+  clearTimeout(late);
   return { code, stdout: running.stdout(), stderr: running.stderr() };
 }

@@ -1,6 +1,9 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { keys } from "../../src/model/documents.ts";
+import { parseIpv4 } from "../../src/model/ipv4-address.ts";
+import { openSqliteStore } from "../../src/store/index.ts";
 import { canMakeNamespaces, ip } from "../net/namespaces.ts";
 import { finish, run } from "./processes.ts";
 import {
@@ -16,6 +19,8 @@ const MAC = "00:0c:01:02:03:04";
 const NICS = `nics: [{ mac: "${MAC}", address: 10.77.10.1, container: web-0, hostname: web-0 }]`;
 const INVENTORY = `${NETWORK}\n${NICS}\n`;
 const PLATFORM = ["168.63.129.16/32", "169.254.169.254/32"];
+/** Options 121 and 249 as udhcpc shows them. */
+const ROUTES = "0.0.0.0/0 10.77.0.1 168.63.129.16/32 10.77.0.1 169.254.169.254/32 10.77.0.1";
 const TEST_TIMEOUT_MS = 60_000;
 /** udhcpc until it has a lease or has failed; `-q` ends it then. */
 function udhcpc(network: ServeNetwork, script: string, ...args: string[]) {
@@ -64,7 +69,8 @@ describe.skipIf(!canMakeNamespaces && !process.env["CI"])("serve (needs root)", 
         lease: "86400",
         serverid: "168.63.129.16",
         opt245: "a83f8110",
-        staticroutes: "0.0.0.0/0 10.77.0.1 168.63.129.16/32 10.77.0.1 169.254.169.254/32 10.77.0.1",
+        staticroutes: ROUTES,
+        msstaticroutes: ROUTES,
       });
     },
     TEST_TIMEOUT_MS,
@@ -159,14 +165,26 @@ describe.skipIf(!canMakeNamespaces && !process.env["CI"])("serve (needs root)", 
   );
 
   test(
-    "perfdhcp completes 1000 exchanges a second from a range through a relay, none lost",
+    "perfdhcp completes 1000 exchanges a second through a relay, none lost, each MAC with its address",
     async () => {
       using network = makeServeNetwork("00:0c:02:00:00:01");
       ip("-n", network.client, "addr", "add", "10.77.0.2/16", "dev", "eth0");
+      const FIRST = parseIpv4("10.77.20.0");
       const range = '{ mac: "00:0c:01:00:00:00", address: 10.77.20.0, count: 50000 }';
       await using server = await network.serve(`${NETWORK}\nranges: [${range}]\n`);
       // -W waits 1 s for the last answers; without it perfdhcp counts what is on its way at the end as lost.
-      const load = ["-4", "-l", "eth0", "-b", "mac=00:0c:01:00:00:00", "-u", "-W", "1000000"];
+      const load = [
+        "-4",
+        "-l",
+        "eth0",
+        "-b",
+        "mac=00:0c:01:00:00:00",
+        "-u",
+        "-W",
+        "1000000",
+        "-x",
+        "l",
+      ];
       const { code, stdout } = await finish(
         ["perfdhcp", ...load, "-R", "1000", "-r", "1000", "-p", "5"],
         network.client,
@@ -177,6 +195,13 @@ describe.skipIf(!canMakeNamespaces && !process.env["CI"])("serve (needs root)", 
         );
       expect([code, values("drops"), values("rejected leases")]).toEqual([0, [0, 0], [0, 0]]);
       expect(values("sent packets")[1]).toBeGreaterThan(1000);
+      // With "-x l" it lists each client identifier (01, then its MAC) and the address that it got.
+      const leases = [...stdout.matchAll(/^01000c01(\w{6}),(10\.77\.\d+\.\d+),/gm)];
+      expect(new Set(leases.map(([, client]) => client)).size).toBe(1000);
+      const wrong = leases.filter(
+        ([, client, address]) => parseIpv4(address!) !== FIRST + Number.parseInt(client!, 16),
+      );
+      expect(wrong).toEqual([]);
       server.kill("SIGTERM");
       expect(await server.ended).toBe(0);
       expect(server.stderr()).toContain(`"DHCPACK":${values("sent packets")[1]}`);
@@ -260,6 +285,12 @@ describe.skipIf(!canMakeNamespaces && !process.env["CI"])("serve (needs root)", 
       ip("-n", network.client, "addr", "del", "10.77.10.1/16", "dev", "eth0");
       configureClient(network, "10.77.10.99");
       expect(await ask(network, "/machine?comp=goalstate", VERSION)).toMatch(/^403 /);
+      // kill -9: what was acknowledged is on disk.
+      server.kill("SIGKILL");
+      await server.ended;
+      await using store = openSqliteStore({ path: join(network.folder, "data/fabric.sqlite") });
+      const { kv } = await store.get(keys.containerStatus("web-0"));
+      expect(kv?.value).toMatchObject({ state: "Ready", health: { state: "Ready" } });
     },
     TEST_TIMEOUT_MS,
   );
