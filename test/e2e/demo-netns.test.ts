@@ -1,47 +1,21 @@
-import { cpSync, existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { MILESTONES } from "../../src/model/milestone.ts";
 import { canMakeNamespaces, ip, makeNamespace } from "../net/namespaces.ts";
 import { temporaryFolder } from "../temporary-folder.ts";
-import { finish, GOALSTATE, run } from "./processes.ts";
+import { demo, fetchIn, namespacesOf, UP, writeTenant } from "./demo.ts";
+import { finish, run } from "./processes.ts";
 
-const EXAMPLE = join(import.meta.dirname, "../../examples/hello");
 const TEST_TIMEOUT_MS = 120_000;
-const UP = "up; Ctrl-C stops";
-const WEB = "http://10.20.0.4:8080/";
-
-/** Writes a tenant like the example's with another name and greeting; returns its path. */
-function writeTenant(folder: string, tenant: string, change = (text: string) => text): string {
-  const text = readFileSync(join(EXAMPLE, "tenant.yaml"), "utf8");
-  cpSync(join(EXAMPLE, "app"), join(folder, "app"), { recursive: true });
-  const path = join(folder, `${tenant}.yaml`);
-  const named = text
-    .replace("tenant: hello", `tenant: ${tenant}`)
-    .replace("hello from goalstate", `greetings from ${tenant}`);
-  writeFileSync(path, change(named));
-  return path;
-}
-
-function demo(data: string, ...args: string[]): string[] {
-  return [GOALSTATE, "demo", "--hypervisor", "netns", "--data", data, "--timeout", "60", ...args];
-}
-
-/** The namespaces of the fabric with this data folder. */
-function namespacesOf(data: string): string[] {
-  const id = readFileSync(join(data, "fabric-id"), "utf8").trim();
-  const all = ip("netns", "list").match(/^[\w.-]+/gm) ?? [];
-  return all.filter((name) => name.startsWith(`gs-${id}-`)).sort();
-}
-
-async function fetchIn(namespace: string, url = WEB): Promise<string> {
-  const script = `fetch(${JSON.stringify(url)}).then(r => r.text()).then(t => console.log(t))`;
-  const { stdout, stderr } = await finish([process.execPath, "-e", script], namespace);
-  return stdout || stderr;
-}
 
 function isAlive(pid: number): boolean {
   return existsSync(`/proc/${pid}/cmdline`);
+}
+
+async function spoofedCount(vnet: string): Promise<number> {
+  const { stdout } = await finish(["nft", "list", "counters"], vnet);
+  return Number(/_spoofed \{\s+packets (\d+)/.exec(stdout)?.[1]);
 }
 
 describe.skipIf(!canMakeNamespaces && !process.env["CI"])("demo on netns (needs root)", () => {
@@ -64,19 +38,25 @@ describe.skipIf(!canMakeNamespaces && !process.env["CI"])("demo on netns (needs 
     "two VNETs with one address space run side by side and do not see each other",
     async () => {
       const folder = temporaryFolder("two");
-      const files = ["a", "b"].map((tenant) => writeTenant(folder, tenant));
+      const two = (text: string) => text.replace("instances: 1", "instances: 2");
+      const files = [writeTenant(folder, "a"), writeTenant(folder, "b", two)];
       await using fabric = run(demo(folder, ...files));
       await fabric.says(UP);
       const [vnetA, guestA, vnetB, guestB] = namespacesOf(folder);
       expect(await fetchIn(vnetA!)).toContain("greetings from a");
       expect(await fetchIn(vnetB!)).toContain("greetings from b");
-      // Each guest knows one 10.20.0.4, itself, and no other station but the bridge.
+      // Each guest knows one 10.20.0.4: itself.
       expect(await fetchIn(guestA!)).toContain("greetings from a");
       expect(await fetchIn(guestB!)).toContain("greetings from b");
-      for (const guest of [guestA!, guestB!]) {
-        const neighbours = ip("-n", guest, "neigh").trim().split("\n").filter(Boolean);
-        expect(neighbours.every((line) => line.startsWith("10.20.0.1 "))).toBe(true);
-      }
+      // Only b has a second instance: a's guest and a's bridge find nobody at its address.
+      const second = "http://10.20.0.5:8080/";
+      expect(await fetchIn(guestB!, second)).toContain("greetings from b");
+      expect(await fetchIn(guestA!, second)).toMatch(/^silence: /);
+      expect(await fetchIn(vnetA!, second)).toMatch(/^silence: /);
+      const known = ip("-n", guestA!, "neigh")
+        .split("\n")
+        .filter((line) => line.includes("lladdr"));
+      expect(known.map((line) => line.split(" ")[0])).toEqual(["10.20.0.1"]);
       fabric.kill("SIGINT");
       expect(await fabric.ended).toBe(0);
       expect(namespacesOf(folder)).toEqual([]);
@@ -85,7 +65,7 @@ describe.skipIf(!canMakeNamespaces && !process.env["CI"])("demo on netns (needs 
   );
 
   test(
-    "a guest that takes another address is not heard",
+    "a guest that takes another address or MAC is not heard",
     async () => {
       const data = temporaryFolder("spoof");
       await using fabric = run(demo(data));
@@ -93,14 +73,18 @@ describe.skipIf(!canMakeNamespaces && !process.env["CI"])("demo on netns (needs 
       const [vnet, guest] = namespacesOf(data);
       const url = "http://168.63.129.16/?comp=versions";
       expect(await fetchIn(guest!, url)).toContain("<Versions>");
+      const before = await spoofedCount(vnet!);
       ip("-n", guest!, "addr", "add", "10.20.0.9/24", "dev", "eth0");
       ip("-n", guest!, "route", "replace", "168.63.129.16", "via", "10.20.0.1", "src", "10.20.0.9");
-      const script = `fetch(${JSON.stringify(url)}, { signal: AbortSignal.timeout(1500) }).then(() => console.log("heard"), () => console.log("silence")).then(() => process.exit())`;
-      const { stdout } = await finish([process.execPath, "-e", script], guest!);
-      expect(stdout.trim()).toBe("silence");
-      const rules = await finish(["nft", "list", "counters"], vnet!);
-      const spoofed = /_spoofed \{\s+packets (\d+)/.exec(rules.stdout)?.[1];
-      expect(Number(spoofed)).toBeGreaterThan(0);
+      expect(await fetchIn(guest!, url)).toMatch(/^silence: /);
+      const afterAddress = await spoofedCount(vnet!);
+      expect(afterAddress).toBeGreaterThan(before);
+      ip("-n", guest!, "addr", "del", "10.20.0.9/24", "dev", "eth0");
+      ip("-n", guest!, "route", "replace", "168.63.129.16", "via", "10.20.0.1");
+      expect(await fetchIn(guest!, url)).toContain("<Versions>");
+      ip("-n", guest!, "link", "set", "dev", "eth0", "address", "02:67:73:ff:ff:ff");
+      expect(await fetchIn(guest!, url)).toMatch(/^silence: /);
+      expect(await spoofedCount(vnet!)).toBeGreaterThan(afterAddress);
     },
     TEST_TIMEOUT_MS,
   );
