@@ -152,6 +152,7 @@ export class PacketRing implements FrameSocket {
   #draining = false;
   #removalTimer: NodeJS.Timeout | undefined;
   #closed = false;
+  #endReceive: () => void = () => undefined;
 
   constructor(parts: {
     fd: number;
@@ -194,6 +195,7 @@ export class PacketRing implements FrameSocket {
       this.#drain(handler);
       if (failed) this.#watchRemoval(reject);
     });
+    this.#endReceive = resolve;
     signal.addEventListener("abort", () => resolve(), { once: true });
     try {
       await promise;
@@ -249,7 +251,9 @@ export class PacketRing implements FrameSocket {
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
+    clearInterval(this.#removalTimer); // the descriptor that it looks at may soon be another's
     this.#poller.unwatch(this.#fd);
+    this.#endReceive();
     closeSync(this.#fd);
     this.#memory.unmap();
   }

@@ -139,6 +139,16 @@ export function describeFrameSocket(name: string, open: OpenHarness, isSkipped =
       await receiveAll(harness, 1, () => undefined);
     });
 
+    test("ends a receiver when disposed", async () => {
+      const harness = await start([numberedFrame(1)]);
+      let count = 0;
+      const done = harness.socket.receive(() => count++, new AbortController().signal);
+      harness.deliver();
+      await vi.waitFor(() => expect(count).toBe(1), { timeout: 10_000, interval: 5 });
+      await harness.socket[Symbol.asyncDispose]();
+      await done;
+    });
+
     test("can be disposed twice", async () => {
       const { socket } = await start();
       await socket[Symbol.asyncDispose]();
