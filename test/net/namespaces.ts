@@ -20,6 +20,13 @@ export function makeNamespace(label: string): { name: string } & Disposable {
   return { name, [Symbol.dispose]: () => void ip("netns", "del", name) };
 }
 
+/** For tests that count frames: without it, neighbour and router discovery come at any time. */
+export function disableIpv6(namespace: string): void {
+  const write = 'for f in all default; do echo 1 >"/proc/sys/net/ipv6/conf/$f/disable_ipv6"; done';
+  // A kernel without IPv6 has no such files, and nothing to disable.
+  ip("netns", "exec", namespace, "sh", "-c", `[ ! -d /proc/sys/net/ipv6 ] || { ${write}; }`);
+}
+
 /** A veth pair `near` in `a` and `far` in `b`, both up. */
 export function connect(a: string, near: string, b: string, far: string): void {
   ip("-n", a, "link", "add", "name", near, "type", "veth", "peer", "name", far, "netns", b);

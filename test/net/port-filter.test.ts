@@ -4,7 +4,7 @@ import { parseMac } from "../../src/model/mac-address.ts";
 import { applyPortFilter, renderPortFilter } from "../../src/net/port-filter.ts";
 import { createVnetBridge, openPort } from "../../src/net/vnet-bridge.ts";
 import { finish } from "../e2e/processes.ts";
-import { canMakeNamespaces, connect, ip, makeNamespace } from "./namespaces.ts";
+import { canMakeNamespaces, connect, disableIpv6, ip, makeNamespace } from "./namespaces.ts";
 
 const A = { name: "tapa", mac: parseMac("02:67:73:00:00:0a"), address: parseIpv4("10.20.0.4") };
 const B = { name: "tapb", mac: parseMac("02:67:73:00:00:0b"), address: parseIpv4("10.20.0.5") };
@@ -99,6 +99,7 @@ describe.skipIf(!canMakeNamespaces && !process.env["CI"])("port filter (needs ro
       [A, guestA],
       [B, guestB],
     ] as const) {
+      disableIpv6(guest.name);
       connect(vnet, port.name, guest.name, "eth0");
       const mac = port === A ? "02:67:73:00:00:0a" : "02:67:73:00:00:0b";
       const address = port === A ? "10.20.0.4" : "10.20.0.5";
