@@ -61,6 +61,7 @@ const SCENARIOS: Readonly<Record<string, readonly string[]>> = {
     "DHCPOFFER 10.77.10.1 -> 10.77.10.1",
     "DHCPACK 10.77.10.1 -> 10.77.10.1",
   ],
+  dhcpcd: ["DHCPOFFER 10.77.10.1 -> 10.77.10.1", "DHCPACK 10.77.10.1 -> 10.77.10.1"],
   "perfdhcp-relayed": [
     "DHCPOFFER 10.77.20.0 -> 10.77.0.2",
     "DHCPACK 10.77.20.0 -> 10.77.0.2",
