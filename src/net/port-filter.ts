@@ -50,6 +50,8 @@ function renderPortChain({ name, mac, address }: FilteredPort): string[] {
   return [
     `  chain port_${name} {`,
     `    ether saddr != ${source} counter name "${name}_spoofed" drop`,
+    // No IPv6 is programmed. A guest speaks it by itself, which is no forgery.
+    "    ether type ip6 drop",
     `    ether type arp arp saddr ether ${source} arp saddr ip { 0.0.0.0, ${ip} } ${accept}`,
     `    ip saddr 0.0.0.0 ip daddr 255.255.255.255 udp sport 68 udp dport 67 ${accept}`,
     `    udp sport 67 counter name "${name}_spoofed" drop`,

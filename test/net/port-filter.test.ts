@@ -33,6 +33,7 @@ describe("renderPortFilter()", () => {
       [
         "  chain port_tapa {",
         '    ether saddr != 02:67:73:00:00:0a counter name "tapa_spoofed" drop',
+        "    ether type ip6 drop",
         "    ether type arp arp saddr ether 02:67:73:00:00:0a arp saddr ip { 0.0.0.0, 10.20.0.4 } " +
           'counter name "tapa_accepted" accept',
         "    ip saddr 0.0.0.0 ip daddr 255.255.255.255 udp sport 68 udp dport 67 " +
