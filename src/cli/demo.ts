@@ -4,22 +4,22 @@ import { dirname, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "pino";
 import { removeLeftovers } from "../compute/index.ts";
-import type { ContainerGoal, ContainerStatus } from "../model/documents.ts";
-import { asDocument, keys } from "../model/documents.ts";
+import { asDocument, type ContainerGoal, type ContainerStatus, keys } from "../model/documents.ts";
 import { FabricError } from "../model/errors.ts";
 import type { Milestone } from "../model/milestone.ts";
 import { parseTenant, type TenantDescription } from "../model/tenant.ts";
 import { findProgram } from "../net/find-program.ts";
 import { namespacePath } from "../net/namespace.ts";
-import type { FabricStore } from "../store/index.ts";
+import { deleteKeys, type FabricStore } from "../store/index.ts";
 import { why } from "../trace/index.ts";
+import { aborted } from "./aborted.ts";
 import { type DataFolder, openDataFolder } from "./data-folder.ts";
 import { type Fabric, startFabric } from "./fabric.ts";
 import { chooseHypervisor, type HypervisorChoice } from "./hypervisor-choice.ts";
 import { readYaml } from "./read-yaml.ts";
+import { requireRoot } from "./require-root.ts";
 
 const STATUS_POLL_MS = 100;
-const DELETES_PER_TRANSACTION = 90;
 
 export interface DemoOptions {
   readonly files: readonly string[];
@@ -55,7 +55,7 @@ export async function runDemo(options: DemoOptions): Promise<void> {
     folder: dirname(file),
   }));
   refuseSameTenant(deployments);
-  requireRoot();
+  requireRoot("ERR_DEMO_PRIVILEGE", "Network namespaces and taps");
   await using data = await openDataFolder(options.data);
   const prefix = `gs-${data.fabricId}-`;
   const { print } = options;
@@ -89,12 +89,6 @@ function refuseSameTenant(deployments: readonly Deployment[]): void {
     }
     files.set(tenant.tenant, file);
   }
-}
-
-function requireRoot(): void {
-  if (process.getuid?.() === 0) return;
-  const message = "Network namespaces and taps need root; run it with sudo";
-  throw new FabricError("ERR_DEMO_PRIVILEGE", message);
 }
 
 async function bringUp(
@@ -131,10 +125,7 @@ async function bringUp(
     await showSummary(data.store, containers, prefix, print);
     if (options.exitWhenReady) return;
     print("up; Ctrl-C stops and removes everything");
-    await new Promise<void>((resolve) => {
-      signal.addEventListener("abort", () => resolve(), { once: true });
-      if (signal.aborted) resolve();
-    });
+    await aborted(signal);
     print("stopping");
   } finally {
     stopPrinting.abort();
@@ -146,10 +137,10 @@ async function bringUp(
 async function resetStore({ store, path }: DataFolder): Promise<void> {
   for (const prefix of ["/containers/", "/nics/", "/vnets/", "/tenants/"]) {
     const { kvs } = await store.list(prefix);
-    for (let start = 0; start < kvs.length; start += DELETES_PER_TRANSACTION) {
-      const page = kvs.slice(start, start + DELETES_PER_TRANSACTION);
-      await store.txn({ success: page.map(({ key }) => ({ kind: "delete", key })) });
-    }
+    await deleteKeys(
+      store,
+      kvs.map(({ key }) => key),
+    );
   }
   rmSync(join(path, "run"), { recursive: true, force: true });
 }

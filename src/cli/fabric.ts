@@ -2,15 +2,15 @@
 import { join } from "node:path";
 import type { Logger } from "pino";
 import { ComputeAgent, ComputeManager, type Hypervisor } from "../compute/index.ts";
-import { MESSAGE_TYPE } from "../dhcp/index.ts";
 import type { ContainerGoal } from "../model/documents.ts";
-import { formatIpv4, type Ipv4Address, parseIpv4 } from "../model/ipv4-address.ts";
+import { type Ipv4Address, parseIpv4 } from "../model/ipv4-address.ts";
 import { Poller } from "../net/poller.ts";
 import { NetworkAgent, NetworkManager, type NodeVnet, probeEndpoint } from "../nm/index.ts";
 import type { FabricStore } from "../store/index.ts";
 import { type BootTrace, createBootTrace } from "../trace/index.ts";
 import { createChain, createHardwarePlugin, createNmPlugin } from "../wds/index.ts";
 import type { WireContainer, WireObserver } from "../wireserver/index.ts";
+import { createReach, type Reach, reachByContact, reachByExchange } from "./boot-milestones.ts";
 import { type NetworkServices, startNetworkServices } from "./network-services.ts";
 import { wireContainerOf } from "./wire-view.ts";
 
@@ -47,6 +47,7 @@ export async function startFabric(options: FabricOptions): Promise<Fabric> {
     onError: (err, container) => log.error({ err, container }, "milestone not recorded"),
   });
   const onError = (what: string, err: unknown) => log.error({ err, what }, "agent failed");
+  const reach = createReach(trace);
   const poller = new Poller();
   const agent = new ComputeAgent({
     ...{ store, trace, onError },
@@ -60,7 +61,7 @@ export async function startFabric(options: FabricOptions): Promise<Fabric> {
     ...{ store, onError },
     namespacePrefix: prefix,
     canFilter: options.canFilter,
-    startServices: (vnet) => startVnet({ vnet, agent, trace, poller, log, signal: stop.signal }),
+    startServices: (vnet) => startVnet({ vnet, agent, reach, poller, log, signal: stop.signal }),
     onProgrammed: ({ container, mac, address }, status) => {
       if (status.kind !== "programmed") return;
       const { port, filter } = status;
@@ -85,14 +86,14 @@ export async function startFabric(options: FabricOptions): Promise<Fabric> {
 interface VnetParts {
   readonly vnet: NodeVnet;
   readonly agent: ComputeAgent;
-  readonly trace: BootTrace;
+  readonly reach: Reach;
   readonly poller: Poller;
   readonly log: Logger;
   readonly signal: AbortSignal;
 }
 
 async function startVnet(parts: VnetParts): Promise<NetworkServices> {
-  const { vnet, agent, trace, poller, log } = parts;
+  const { vnet, agent, reach, poller, log } = parts;
   const chain = createChain([
     createHardwarePlugin({ findHost: () => undefined }),
     createNmPlugin(vnet),
@@ -105,16 +106,10 @@ async function startVnet(parts: VnetParts): Promise<NetworkServices> {
     directory: { findByAddress: (address) => findWireContainer(parts, address) },
     observer: observeGuests(parts),
     log: log.child({ vnet: vnet.vnet }),
-    onExchange: ({ container, requestType, replyType, address }) => {
-      if (container === undefined) return;
-      if (requestType === MESSAGE_TYPE.DHCPDISCOVER) {
-        if (!trace.hasReached(container, "dhcp-discover")) {
-          trace.reach(container, "dhcp-discover", { offered: formatIpv4(address) });
-        }
-      } else if (replyType === "DHCPACK" && !trace.hasReached(container, "dhcp-ack")) {
-        trace.reach(container, "dhcp-ack", { address: formatIpv4(address) });
-        agent.leased(container).catch((err: unknown) => log.error({ err }, "status not recorded"));
-      }
+    onExchange: (event) => {
+      const { container } = event;
+      if (!reachByExchange(reach, event) || container === undefined) return;
+      agent.leased(container).catch((err: unknown) => log.error({ err }, "status not recorded"));
     },
   });
   services.ended.catch(() => undefined); // logged by the services; the other VNETs go on
@@ -132,13 +127,9 @@ function findWireContainer(
 
 /** Turns what guests ask and say into milestones and status. */
 function observeGuests(parts: VnetParts): WireObserver {
-  const { agent, trace, log, vnet } = parts;
+  const { agent, reach, log, vnet } = parts;
   return {
-    contact: ({ name, incarnation }, { kind }) => {
-      trace.reach(name, "agent-contact", { request: kind });
-      if (kind === "goalstate") trace.reach(name, "goalstate-fetched", { incarnation });
-      if (kind === "sharedConfig") trace.reach(name, "config-fetched", { incarnation });
-    },
+    contact: (container, { kind }) => reachByContact(reach, container, kind),
     health: async ({ name }, report) => {
       const { state, subStatus, description } = report;
       await agent.reportHealth(name, {
@@ -146,14 +137,13 @@ function observeGuests(parts: VnetParts): WireObserver {
         ...(subStatus !== undefined && { subStatus }),
         ...(description !== undefined && { description }),
       });
-      if (state === "Ready") trace.reach(name, "ready", { incarnation: report.incarnation });
+      if (state === "Ready") reach(name, "ready", () => ({ incarnation: report.incarnation }));
     },
     roleProperties: async ({ name }, properties) => {
       const state = properties.get("RoleState");
       if (state === undefined) return;
       await agent.reportRole(name, state);
-      if (!state.startsWith("Started") || trace.hasReached(name, "role-started")) return;
-      trace.reach(name, "role-started", { state });
+      if (!state.startsWith("Started") || !reach(name, "role-started", () => ({ state }))) return;
       const goal = agent.findGoal(name);
       if (goal !== undefined) void probeUntilOpen(parts, goal);
     },
@@ -163,7 +153,7 @@ function observeGuests(parts: VnetParts): WireObserver {
 
 /** Probes a role's endpoints, one after another, until all have answered. */
 async function probeUntilOpen(parts: VnetParts, goal: ContainerGoal): Promise<void> {
-  const { vnet, trace, signal } = parts;
+  const { vnet, reach, signal } = parts;
   const answers: string[] = [];
   for (const { name, port, protocol } of goal.endpoints) {
     const target = { namespace: vnet.namespace, address: parseIpv4(goal.address), port, protocol };
@@ -176,6 +166,7 @@ async function probeUntilOpen(parts: VnetParts, goal: ContainerGoal): Promise<vo
     if (result.kind === "closed") return;
     answers.push(`${name} ${goal.address}:${port} "${result.answer}"`);
   }
-  if (answers.length > 0)
-    trace.reach(goal.container, "endpoint-open", { answer: answers.join(", ") });
+  if (answers.length > 0) {
+    reach(goal.container, "endpoint-open", () => ({ answer: answers.join(", ") }));
+  }
 }

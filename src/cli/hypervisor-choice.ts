@@ -46,30 +46,36 @@ export async function chooseHypervisor(options: HypervisorOptions): Promise<Hype
     if (hypervisor === "auto") return netnsHypervisor(dataFolder, `no QEMU: ${qemu.reason}`);
     throw new FabricError("ERR_USAGE_HYPERVISOR", `--hypervisor qemu: ${qemu.reason}`);
   }
-  const image = {
-    cacheDirectory: cacheFolder,
-    agentEntry: AGENT_ENTRY,
-    nodeBinary: process.execPath,
-    scriptsDirectory: GUEST_SCRIPTS,
-    environment,
-  };
   try {
-    await buildGuestImage({ ...image, signal });
+    const image = await buildGuestImage({
+      cacheDirectory: cacheFolder,
+      agentEntry: AGENT_ENTRY,
+      nodeBinary: process.execPath,
+      scriptsDirectory: GUEST_SCRIPTS,
+      environment,
+      signal,
+    });
+    const machines = await openQemuMachines(qemu);
+    return createQemuHypervisor({ machines, image, cacheDirectory: cacheFolder });
   } catch (error) {
     if (hypervisor === "qemu" || signal.aborted) throw error;
     return netnsHypervisor(dataFolder, `QEMU has nothing to boot: ${errorText(error)}`);
   }
-  return createQemuHypervisor({ ...image, machines: await openQemuMachines(qemu) });
 }
 
 function netnsHypervisor(folder: string, reason: string): Hypervisor {
+  let agent: Promise<string> | undefined;
   return createNetnsHypervisor({
     reason,
-    buildAgent: async () => {
-      const path = join(folder, "guest-agent.mjs");
-      writeFileSync(`${path}.new`, await bundleAgent(AGENT_ENTRY));
-      renameSync(`${path}.new`, path);
-      return path;
+    buildAgent: () => {
+      agent ??= writeAgent(join(folder, "guest-agent.mjs"));
+      return agent;
     },
   });
+}
+
+async function writeAgent(path: string): Promise<string> {
+  writeFileSync(`${path}.new`, await bundleAgent(AGENT_ENTRY));
+  renameSync(`${path}.new`, path);
+  return path;
 }

@@ -3,10 +3,12 @@ import { closeSync } from "node:fs";
 import type { FastifyInstance } from "fastify";
 import type { Logger } from "pino";
 import {
+  BOOTREQUEST,
   createDhcpCounters,
   type DecideRequest,
   type DhcpCounters,
   type ExchangeEvent,
+  SERVER_PORT,
   serveDhcp,
 } from "../dhcp/index.ts";
 import { FabricError } from "../model/errors.ts";
@@ -30,8 +32,6 @@ import {
   type WireObserver,
 } from "../wireserver/index.ts";
 
-const DHCP_SERVER_PORT = 67;
-const BOOTREQUEST = 1;
 const HTTP_PORT = 80;
 
 export interface NetworkServicesOptions {
@@ -81,7 +81,7 @@ async function answerDhcp(
   opened: AsyncDisposableStack,
 ): Promise<{ counters: DhcpCounters; ended: Promise<void> }> {
   const { namespace, interfaceName, poller, decide, relays, findPort, onExchange, log } = options;
-  const holder = inNamespace(namespace, () => openPortHolder(DHCP_SERVER_PORT));
+  const holder = inNamespace(namespace, () => openPortHolder(SERVER_PORT));
   if (holder === undefined) {
     const text = "another process holds UDP port 67; it may answer the same clients";
     log.warn({ ifname: interfaceName }, text);
@@ -90,7 +90,7 @@ async function answerDhcp(
     inNamespace(namespace, () =>
       openPacketRing({
         interfaceName,
-        udpPort: DHCP_SERVER_PORT,
+        udpPort: SERVER_PORT,
         bootpOp: BOOTREQUEST,
         poller,
       }),

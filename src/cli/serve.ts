@@ -1,10 +1,8 @@
 /** `goalstate serve`: DHCP, wire server and metadata on an interface that exists already. */
 import type { Logger } from "pino";
-import { MESSAGE_TYPE } from "../dhcp/index.ts";
 import { type ContainerStatus, keys } from "../model/documents.ts";
 import { FabricError } from "../model/errors.ts";
 import { formatIpv4 } from "../model/ipv4-address.ts";
-import type { Milestone } from "../model/milestone.ts";
 import { findBridgePort } from "../net/bridge-port.ts";
 import { type Link, listLinks } from "../net/iproute.ts";
 import { Poller } from "../net/poller.ts";
@@ -15,14 +13,17 @@ import {
   parseInventory,
 } from "../nm/index.ts";
 import type { FabricStore } from "../store/index.ts";
-import { createBootTrace, type Evidence } from "../trace/index.ts";
+import { createBootTrace } from "../trace/index.ts";
 import { createChain, createHardwarePlugin, createNmPlugin } from "../wds/index.ts";
 import type { WireObserver } from "../wireserver/index.ts";
+import { aborted } from "./aborted.ts";
+import { createReach, type Reach, reachByContact, reachByExchange } from "./boot-milestones.ts";
 import { type DataFolder, openDataFolder } from "./data-folder.ts";
 import { loadInventoryContainers } from "./inventory-containers.ts";
 import { type NetworkServices, startNetworkServices } from "./network-services.ts";
 import { holdPlatformAddresses } from "./platform-addresses.ts";
 import { readYaml } from "./read-yaml.ts";
+import { requireRoot } from "./require-root.ts";
 
 export interface ServeOptions {
   readonly interfaceName: string;
@@ -45,7 +46,7 @@ export async function runServe(options: ServeOptions): Promise<void> {
   for (const warning of inventoryWarnings(inventory))
     log.warn({ inventory: inventoryPath }, warning);
   const link = await requireInterface(interfaceName);
-  requireRoot();
+  requireRoot("ERR_SERVE_PRIVILEGE", "Raw sockets and interface addresses");
   await using data = await openDataFolder(options.data);
   await using _addresses = await holdPlatformAddresses(data.store, interfaceName);
   await using services = await startServices(options, data, inventory, link);
@@ -68,12 +69,6 @@ async function requireInterface(name: string): Promise<Link> {
   return link;
 }
 
-function requireRoot(): void {
-  if (process.getuid?.() === 0) return;
-  const message = "Raw sockets and interface addresses need root; run it with sudo";
-  throw new FabricError("ERR_SERVE_PRIVILEGE", message);
-}
-
 async function startServices(
   options: ServeOptions,
   data: DataFolder,
@@ -91,11 +86,13 @@ async function startServices(
     now: Date.now,
     onError: (err, container) => log.error({ err, container }, "milestone not recorded"),
   });
+  const reachOnce = createReach(trace);
   const reach: Reach = (container, milestone, evidence) => {
     // The unnamed NICs of a range may be many thousands: they are counted, not traced.
-    if (!containers.isNamed(container) || trace.hasReached(container, milestone)) return;
-    trace.reach(container, milestone, evidence());
-    log.info({ container, ...evidence() }, milestone);
+    if (!containers.isNamed(container)) return false;
+    const isNew = reachOnce(container, milestone, evidence);
+    if (isNew) log.info({ container, ...evidence() }, milestone);
+    return isNew;
   };
   return startNetworkServices({
     interfaceName,
@@ -106,27 +103,15 @@ async function startServices(
     directory: containers,
     observer: observeGuests(data.store, reach, log),
     log,
-    onExchange: ({ container, requestType, replyType, address }) => {
-      if (container === undefined || replyType === "DHCPNAK") return;
-      const isDiscover = requestType === MESSAGE_TYPE.DHCPDISCOVER;
-      reach(container, isDiscover ? "dhcp-discover" : "dhcp-ack", () => ({
-        address: formatIpv4(address),
-      }));
-    },
+    onExchange: (event) => void reachByExchange(reach, event),
   });
 }
-
-type Reach = (container: string, milestone: Milestone, evidence: () => Evidence) => void;
 
 /** Turns what guests ask and say into milestones and status. */
 function observeGuests(store: FabricStore, reach: Reach, log: Logger): WireObserver {
   const healths = new Map<string, string>();
   return {
-    contact: ({ name, incarnation }, { kind }) => {
-      reach(name, "agent-contact", () => ({ request: kind }));
-      if (kind === "goalstate") reach(name, "goalstate-fetched", () => ({ incarnation }));
-      if (kind === "sharedConfig") reach(name, "config-fetched", () => ({ incarnation }));
-    },
+    contact: (container, { kind }) => reachByContact(reach, container, kind),
     health: async ({ name }, { incarnation, ...health }) => {
       // Transitions are stored, heartbeats are not.
       const text = JSON.stringify(health);
@@ -158,12 +143,5 @@ async function storeHealth(
   };
   await store.txn({
     success: [{ kind: "put", key: keys.containerStatus(container), value: status }],
-  });
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    signal.addEventListener("abort", () => resolve(), { once: true });
-    if (signal.aborted) resolve();
   });
 }

@@ -173,7 +173,7 @@ export class ComputeAgent implements AsyncDisposable {
     const { hypervisor, trace, runDirectory } = this.#options;
     const folder = join(runDirectory, container);
     mkdirSync(folder, { recursive: true, mode: 0o700 });
-    const guest = { container, runDirectory: folder, ...(goal.app && { app: goal.app }) };
+    const guest = { container, ...(goal.app && { app: goal.app }) };
     const prepared = await hypervisor.prepare(guest, this.#stop.signal);
     trace.reach(container, "image-ready", prepared.evidence);
     const port = { namespace, name: portName(goal.mac) };

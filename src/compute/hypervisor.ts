@@ -1,13 +1,11 @@
 /** What the compute agent needs of something that runs guests. */
 import type { MacAddress } from "../model/mac-address.ts";
 
-/** What a guest boots from and how large it is. */
+/** A guest whose images are to be made. */
 export interface GuestDescription {
   readonly container: string;
   /** Absolute path of the role's app folder; its program is on the guest's app disk. */
   readonly app?: string;
-  /** A folder of the guest's own, which exists. */
-  readonly runDirectory: string;
 }
 
 /** A guest to create. */
@@ -16,6 +14,7 @@ export interface VmSpec {
   readonly name: string;
   /** A GUID; the guest sees it as its system UUID. */
   readonly vmId: string;
+  /** A folder of the guest's own, which exists. */
   readonly runDirectory: string;
   readonly cpus: number;
   /** MiB */

@@ -11,13 +11,7 @@ import {
   subnetContains,
 } from "../model/ipv4-address.ts";
 import { MAC_BROADCAST, type MacAddress, readMac } from "../model/mac-address.ts";
-import {
-  createUdpFrame,
-  hardwareAddressOf,
-  readUdpFrame,
-  type UdpFrame,
-  writeUdpFrame,
-} from "../net/frame.ts";
+import { createUdpFrame, readUdpFrame, type UdpFrame, writeUdpFrame } from "../net/frame.ts";
 import type { FrameSocket, ReceivedFrame } from "../net/frame-socket.ts";
 import {
   countDrop,
@@ -125,7 +119,7 @@ function createServer(options: DhcpServerOptions): Server {
     counters: options.counters ?? createDhcpCounters(),
     udp,
     request,
-    hardwareAddress: hardwareAddressOf(options.socket),
+    hardwareAddress: options.socket.hardwareAddress,
     context: {
       ifindex: 0,
       sourceMac: udp.sourceMac,

@@ -3,6 +3,7 @@
  * the other. A reply carries the timestamp of the request that caused it, so the same input gives
  * the same output, byte for byte.
  */
+import type { MacAddress } from "../model/mac-address.ts";
 import {
   type Capture,
   type CaptureWriter,
@@ -29,7 +30,7 @@ export interface CaptureFrameSocketOptions {
   readonly input: string | Uint8Array;
   /** The pcap file to send into; created, or emptied. */
   readonly output: string;
-  readonly hardwareAddress: number;
+  readonly hardwareAddress: MacAddress;
   /** The interface that the frames are said to come from; 1 if absent. */
   readonly ifindex?: number;
   /** True if the frames were captured on a host whose guests leave UDP checksums to the NIC. */
@@ -67,7 +68,7 @@ export async function openCaptureFrameSocket(
 }
 
 class PcapFrameSocket implements CaptureFrameSocket {
-  readonly hardwareAddress: number;
+  readonly hardwareAddress: MacAddress;
   readonly ifindex: number;
   readonly capture: Capture;
   readonly counters: FrameSocketCounters = {

@@ -3,6 +3,7 @@
  * (packet-ring.ts), a memory fake (memory-frame-socket.ts) and a capture file (capture-frame-socket.ts)
  * implement it and pass one conformance suite.
  */
+import type { MacAddress } from "../model/mac-address.ts";
 
 /**
  * One received Ethernet frame. The object and its bytes are reused: both are valid only until the handler
@@ -35,7 +36,7 @@ export type FrameHandler = (frame: ReceivedFrame) => void;
 /** Receives and sends whole Ethernet frames. Dispose it to close it; disposing twice is harmless. */
 export interface FrameSocket extends AsyncDisposable {
   /** The hardware address that replies are sent from. */
-  readonly hardwareAddress: number;
+  readonly hardwareAddress: MacAddress;
   /** The interface that the socket receives on. */
   readonly ifindex: number;
   /** Counters since the socket was opened. */

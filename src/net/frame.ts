@@ -11,7 +11,7 @@
 import { IPV4_BROADCAST, type Ipv4Address, readIpv4, writeIpv4 } from "../model/ipv4-address.ts";
 import { isGroupMac, type MacAddress, readMac, writeMac } from "../model/mac-address.ts";
 import { checksumOf, foldSum, sumPseudoHeader, sumWords } from "./checksum.ts";
-import { FRAME_BYTES_MAX, type FrameSocket, type ReceivedFrame } from "./frame-socket.ts";
+import { FRAME_BYTES_MAX, type ReceivedFrame } from "./frame-socket.ts";
 
 const ETHERNET_BYTES = 14;
 const IPV4_BYTES = 20;
@@ -29,11 +29,6 @@ const TYPE_OF_SERVICE = 0x10;
 
 /** Where the UDP payload starts in a frame made by {@link writeUdpFrame}. */
 export const UDP_PAYLOAD_OFFSET = ETHERNET_BYTES + IPV4_BYTES + UDP_BYTES;
-
-/** The hardware address of a socket as the model's type; the socket's contract has it as a bare number. */
-export function hardwareAddressOf(socket: FrameSocket): MacAddress {
-  return socket.hardwareAddress as MacAddress;
-}
 
 /** Pass as port to {@link readUdpFrame} to accept every destination port. */
 export const ANY_PORT = -1;

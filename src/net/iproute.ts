@@ -22,8 +22,14 @@ const LinkSchema = z.array(
     flags: z.array(z.string()).default([]),
     linkinfo: z.looseObject({ info_kind: z.string().optional() }).optional(),
     addr_info: z
-      .array(z.looseObject({ local: z.string().optional(), prefixlen: z.number().optional() }))
-      .optional(),
+      .array(
+        z.looseObject({
+          family: z.string(),
+          local: z.string().optional(),
+          prefixlen: z.number().optional(),
+        }),
+      )
+      .default([]),
   }),
 );
 
@@ -41,17 +47,15 @@ export interface Link {
 
 /** All links of a namespace with their IPv4 addresses. */
 export async function listLinks(namespace?: string): Promise<Link[]> {
-  const text = await runTool("ip", [...inside(namespace), "-4", "-j", "-d", "addr", "show"]);
-  const all = await runTool("ip", [...inside(namespace), "-j", "-d", "link", "show"]);
-  const addresses = new Map(
-    LinkSchema.parse(JSON.parse(text || "[]")).map((link) => [link.ifname, link.addr_info ?? []]),
-  );
-  return LinkSchema.parse(JSON.parse(all || "[]")).map((link) => ({
+  const text = await runTool("ip", [...inside(namespace), "-j", "-d", "addr", "show"]);
+  return LinkSchema.parse(JSON.parse(text || "[]")).map((link) => ({
     name: link.ifname,
     ifindex: link.ifindex,
     isUp: link.flags.includes("UP"),
     kind: link.linkinfo?.info_kind,
-    addresses: (addresses.get(link.ifname) ?? []).map((a) => `${a.local}/${a.prefixlen}`),
+    addresses: link.addr_info
+      .filter(({ family }) => family === "inet")
+      .map(({ local, prefixlen }) => `${local}/${prefixlen}`),
   }));
 }
 

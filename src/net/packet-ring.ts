@@ -7,6 +7,7 @@
  */
 import { closeSync } from "node:fs";
 import { FabricError } from "../model/errors.ts";
+import type { MacAddress } from "../model/mac-address.ts";
 import { bootpFilter, encodeBpf } from "./bpf.ts";
 import {
   FRAME_BYTES_MAX,
@@ -130,7 +131,7 @@ function linkAddress(protocol: number, ifindex: number): Buffer {
 
 /** A packet socket and its two rings; see {@link openPacketRing}. */
 export class PacketRing implements FrameSocket {
-  readonly hardwareAddress: number;
+  readonly hardwareAddress: MacAddress;
   readonly ifindex: number;
   readonly counters: FrameSocketCounters = {
     received: 0,
@@ -158,7 +159,7 @@ export class PacketRing implements FrameSocket {
     fd: number;
     memory: MappedMemory;
     ifindex: number;
-    hardwareAddress: number;
+    hardwareAddress: MacAddress;
     poller: Poller;
   }) {
     this.#fd = parts.fd;

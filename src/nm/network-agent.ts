@@ -51,7 +51,6 @@ export interface NodeVnet {
 export type StartVnetServices = (vnet: NodeVnet) => Promise<VnetServices>;
 
 interface VnetState {
-  readonly goal: VnetGoal;
   readonly node: NodeVnet;
   readonly services: VnetServices;
   readonly profile: OptionProfile;
@@ -131,6 +130,7 @@ export class NetworkAgent implements AsyncDisposable {
     if (!key.endsWith("/status")) return;
     const container = key.split("/")[2] ?? "";
     const port = value === undefined ? undefined : asDocument<ContainerStatus>(value).port;
+    if (this.#containerPorts.get(container) === port) return; // only ports matter here
     if (port === undefined) this.#containerPorts.delete(container);
     else this.#containerPorts.set(container, port);
     for (const goal of this.#nics.values()) {
@@ -225,7 +225,7 @@ export class NetworkAgent implements AsyncDisposable {
       authoritative: true,
     });
     const services = await this.#options.startServices(node);
-    const state = { goal, node, services, profile, assignments, containers, ports: new Map() };
+    const state = { node, services, profile, assignments, containers, ports: new Map() };
     this.#vnets.set(vnet, state);
     await this.#applyFilter(state);
     return state;

@@ -12,7 +12,7 @@ import {
   parseIpv4,
 } from "../model/ipv4-address.ts";
 import { formatMac, type MacAddress } from "../model/mac-address.ts";
-import type { FabricStore, Operation } from "../store/index.ts";
+import { deleteKeys, type FabricStore, type Operation } from "../store/index.ts";
 
 /** A NIC to allocate: one per container. */
 export interface NicRequest {
@@ -59,13 +59,8 @@ export class NetworkManager {
   /** Takes back all NICs of a VNET, and the VNET. */
   async release(vnet: string): Promise<void> {
     const goals = (await this.#listNics()).filter((goal) => goal.vnet === vnet);
-    const removals = goals.map(
-      ({ mac }): Operation => ({ kind: "delete", key: keys.nicGoal(mac) }),
-    );
-    for (let start = 0; start < removals.length; start += NICS_PER_TRANSACTION) {
-      await this.#store.txn({ success: removals.slice(start, start + NICS_PER_TRANSACTION) });
-    }
-    await this.#store.txn({ success: [{ kind: "delete", key: keys.vnet(vnet) }] });
+    const nics = goals.map(({ mac }) => keys.nicGoal(mac));
+    await deleteKeys(this.#store, [...nics, keys.vnet(vnet)]);
   }
 
   async #ensureVnet(options: {

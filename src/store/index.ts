@@ -1,3 +1,4 @@
+export { deleteKeys } from "./delete-keys.ts";
 export {
   type DocumentKey,
   type DocumentSchema,

@@ -5,7 +5,7 @@
 import { z } from "zod";
 import { type Milestone, milestoneIndex } from "../model/milestone.ts";
 import type { FabricStore, KeyValue, Operation } from "../store/index.ts";
-import { readDocument } from "../store/index.ts";
+import { deleteKeys, readDocument } from "../store/index.ts";
 import {
   bootPrefix,
   containerPrefix,
@@ -177,12 +177,11 @@ class StoreBootTrace implements BootTrace {
     await this.#boots.get(container)?.stored;
     this.#boots.delete(container);
     await this.settled();
-    let more = true;
-    while (more) {
-      const page = await this.#store.list(containerPrefix(container), { limit: DELETES_MAX });
-      await this.#store.txn({ success: page.kvs.map(deleteOf) });
-      more = page.more;
-    }
+    const { kvs } = await this.#store.list(containerPrefix(container));
+    await deleteKeys(
+      this.#store,
+      kvs.map(({ key }) => key),
+    );
   }
 
   async settled(): Promise<void> {

@@ -33,7 +33,7 @@ async function bootGuest(agentScript: string) {
   onTestFinished(() => removeNamespace(name));
   const hypervisor = createNetnsHypervisor({ reason: "a test", buildAgent: async () => agent });
   const signal = new AbortController().signal;
-  const prepared = await hypervisor.prepare({ container: "lab.web_0", runDirectory }, signal);
+  const prepared = await hypervisor.prepare({ container: "lab.web_0" }, signal);
   const vm = await prepared.boot(
     {
       ...{ name, runDirectory, cpus: 1, memoryMib: 64, hostname: "web-0", mac: parseMac(MAC) },
@@ -101,7 +101,7 @@ describe("createNetnsHypervisor()", () => {
   test("refuses an app that is not there, with its path", async () => {
     const hypervisor = createNetnsHypervisor({ reason: "", buildAgent: async () => "/agent" });
     const app = temporaryFolder("noapp");
-    const guest = { container: "lab.web_0", runDirectory: app, app };
+    const guest = { container: "lab.web_0", app };
     await expect(hypervisor.prepare(guest, new AbortController().signal)).rejects.toMatchObject({
       code: "ERR_APP_MISSING",
       message: `Cannot read the app of lab.web_0: ${app} has no app.json`,

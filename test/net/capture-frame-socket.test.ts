@@ -2,6 +2,7 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { parseMac } from "../../src/model/mac-address.ts";
 import {
   encodeCaptureHeader,
   encodeCaptureRecord,
@@ -32,7 +33,7 @@ function captureOf(...frames: (readonly number[] | Uint8Array)[]): Uint8Array {
   return Buffer.concat([encodeCaptureHeader(), ...records]);
 }
 
-const fixed = { hardwareAddress: 0x020000000001, ifindex: 7 };
+const fixed = { hardwareAddress: parseMac("02:00:00:00:00:01"), ifindex: 7 };
 const running = () => new AbortController().signal;
 const seen = (frame: ReceivedFrame) => [
   ...frame.bytes.subarray(frame.offset, frame.offset + frame.length),

@@ -6,15 +6,12 @@ import { spawn } from "node:child_process";
 import { mkdirSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { type DhcpLease, runDhcpClient } from "../../../dhcp/index.ts";
+import { BOOTREPLY, CLIENT_PORT, type DhcpLease, runDhcpClient } from "../../../dhcp/index.ts";
 import { formatIpv4, formatSubnet, type Ipv4Address } from "../../../model/ipv4-address.ts";
-import { formatMac, type MacAddress } from "../../../model/mac-address.ts";
+import { formatMac } from "../../../model/mac-address.ts";
 import { ipBatch } from "../../../net/iproute.ts";
 import { openPacketRing } from "../../../net/packet-ring.ts";
 import { Poller } from "../../../net/poller.ts";
-
-const CLIENT_PORT = 68;
-const BOOTREPLY = 2;
 
 const { values } = parseArgs({
   options: {
@@ -36,7 +33,7 @@ await using socket = openPacketRing({
   bootpOp: BOOTREPLY,
   poller: new Poller(),
 });
-const mac = socket.hardwareAddress as MacAddress;
+const mac = socket.hardwareAddress;
 let started = false;
 say(`interface ${values.interface}, MAC ${formatMac(mac)}: asking for an address`);
 await runDhcpClient({

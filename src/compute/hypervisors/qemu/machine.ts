@@ -1,22 +1,12 @@
 /** One virtual machine as QEMU runs it. */
 
-import type { MacAddress } from "../../../model/mac-address.ts";
 import type { GuestImage } from "../../guest-image.ts";
+import type { VmSpec } from "../../hypervisor.ts";
 
-/** One container to start. Paths are absolute. */
-export interface MachineSpec {
+/** A guest with what QEMU boots it from. Its NIC's host end is open already, so its place does not matter. */
+export interface MachineSpec extends Omit<VmSpec, "port"> {
   /** Container id, for example `hello.web_0`. */
   readonly container: string;
-  /** Process name, for example `gs-f1-hello.web_0`. */
-  readonly name: string;
-  /** UUID text; becomes the SMBIOS system UUID, by which a guest may know itself. */
-  readonly vmId: string;
-  /** Exists and belongs to this container only: console, log and pid file are made in it. */
-  readonly runDirectory: string;
-  readonly cpus: number;
-  readonly memoryMib: number;
-  readonly hostname: string;
-  readonly mac: MacAddress;
   /** The open host end of the NIC. The caller keeps it and may close it once create() has settled. */
   readonly tapFd: number;
   readonly image: GuestImage;

@@ -4,7 +4,7 @@ import { closeSync } from "node:fs";
 import { inNamespace } from "../../../net/namespace.ts";
 import { openTap } from "../../../net/tap.ts";
 import { buildAppDisk } from "../../app-disk.ts";
-import { buildGuestImage, type GuestImage, type GuestImageOptions } from "../../guest-image.ts";
+import type { GuestImage } from "../../guest-image.ts";
 import type {
   GuestDescription,
   Hypervisor,
@@ -39,10 +39,13 @@ export async function openQemuMachines(qemu: FoundQemu): Promise<QemuMachines> {
   };
 }
 
-/** What the guest image is made of, and where images are kept. */
-export type QemuHypervisorOptions = Omit<GuestImageOptions, "signal"> & {
+export interface QemuHypervisorOptions {
   readonly machines: QemuMachines;
-};
+  /** What every guest boots from. */
+  readonly image: GuestImage;
+  /** Where app disks are kept. */
+  readonly cacheDirectory: string;
+}
 
 /** Makes the QEMU hypervisor. */
 export function createQemuHypervisor(options: QemuHypervisorOptions): Hypervisor {
@@ -59,11 +62,9 @@ async function prepareGuest(
   { container, app }: GuestDescription,
   signal: AbortSignal,
 ): Promise<PreparedGuest> {
-  const { cacheDirectory, machines } = options;
-  const [image, appDisk] = await Promise.all([
-    buildGuestImage({ ...options, signal }),
-    app === undefined ? undefined : buildAppDisk({ appFolder: app, cacheDirectory, signal }),
-  ]);
+  const { cacheDirectory, machines, image } = options;
+  const appDisk =
+    app === undefined ? undefined : await buildAppDisk({ appFolder: app, cacheDirectory, signal });
   return {
     evidence: {
       kernel: image.kernel,
