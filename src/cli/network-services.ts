@@ -101,6 +101,7 @@ async function answerDhcp(
   const serving = serveDhcp({
     socket,
     decide,
+    now: () => performance.now(),
     serverAddress: WIRE_SERVER_ADDRESS,
     onExchange,
     counters,

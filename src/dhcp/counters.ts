@@ -24,6 +24,16 @@ export type ServerDropReason =
   | "core.noaddress"
   /** The chain assigned options with another server identifier than ours: the client could never renew. */
   | "core.serverid"
+  /** A DHCPNAK that would have repeated the one before too soon. */
+  | "nak.damped"
+  /** The client declined its address a moment ago, and the network wants it to wait. */
+  | "decline.held"
+  /** The same message is being decided already. */
+  | "dup.inflight"
+  /** Too many requests waited for asynchronous plugins; the one that waited longest was given up. */
+  | "pending.overflow"
+  /** The server stopped while a plugin was still deciding. */
+  | "server.stopped"
   /** The socket had no buffer for the reply; the client asks again. */
   | "tx.nobuffer"
   /** Reasons beyond {@link DROP_REASONS_MAX}. */
@@ -32,12 +42,16 @@ export type ServerDropReason =
 /** Most distinct reasons that are counted by name. */
 export const DROP_REASONS_MAX = 128;
 
-/** Counters since they were made. `received` is the sum of the replies and of the drops. */
+/** Counters since they were made. `received` is the sum of the replies, of the drops and of what is `pending`. */
 export interface DhcpCounters {
   received: number;
-  readonly replies: { DHCPOFFER: number; DHCPACK: number; DHCPNAK: number };
+  readonly replies: { DHCPOFFER: number; DHCPACK: number; DHCPNAK: number; BOOTREPLY: number };
+  /** Requests that an asynchronous plugin is deciding now. */
+  pending: number;
   /** Frames that were not answered, by reason. */
   readonly drops: Map<string, number>;
+  /** Oddities of requests that were answered all the same, by name; see {@link RequestNote}. */
+  readonly notes: Map<string, number>;
   /** Unicast copies of a DHCPNAK; not in `replies`. */
   nakCopies: number;
   /** Options that did not fit into a reply and were left out whole. */
@@ -50,13 +64,28 @@ export interface DhcpCounters {
 export function createDhcpCounters(): DhcpCounters {
   return {
     received: 0,
-    replies: { DHCPOFFER: 0, DHCPACK: 0, DHCPNAK: 0 },
+    replies: { DHCPOFFER: 0, DHCPACK: 0, DHCPNAK: 0, BOOTREPLY: 0 },
+    pending: 0,
     drops: new Map(),
+    notes: new Map(),
     nakCopies: 0,
     optionsOmitted: 0,
     observerErrors: 0,
   };
 }
+
+/** What is odd about a request and changes nothing. */
+export type RequestNote =
+  /** Not from port 68; it is answered there all the same. */
+  | "udp.srcport"
+  /** Option 50 and ciaddr differ; ciaddr counts. */
+  | "req.50ne"
+  /** Option 54 is 0.0.0.0: the client lost our identifier. */
+  | "req.54zero"
+  /** DHCPINFORM from another address than the assigned one. */
+  | "inform.foreign"
+  /** DHCPDECLINE at once after our DHCPACK: more likely the client's own doubt than a neighbour. */
+  | "decline.atonce";
 
 /** Counts a drop by name, or as `other` when there are too many names. */
 export function countDrop(drops: Map<string, number>, reason: string): void {

@@ -3,20 +3,61 @@
  * provider chain implements it.
  */
 
-import type { Ipv4Address } from "../model/ipv4-address.ts";
-import type { MacAddress } from "../model/mac-address.ts";
+import { IPV4_UNSPECIFIED, type Ipv4Address } from "../model/ipv4-address.ts";
+import { type MacAddress, readMac } from "../model/mac-address.ts";
+import type { BootProfile } from "./boot.ts";
+import { DecisionTrail } from "./decision-trail.ts";
 import type { OptionProfile } from "./option-profile.ts";
+import { ReplyOptions } from "./reply-options.ts";
 import type { DhcpRequest } from "./request.ts";
 
-/** How a request reached us. */
+/** How a request reached us, and what the chain wants done about its reply. */
 export interface RequestContext {
   /** The interface it was seen on. */
   ifindex: number;
   sourceMac: MacAddress;
   sourceIp: Ipv4Address;
   destinationIp: Ipv4Address;
+  /** UDP source port. */
+  sourcePort: number;
   /** True if it was sent to one address, not to 255.255.255.255 or a subnet's broadcast address. */
   unicast: boolean;
+  /** Who decided what, in order; {@link DecideRequest} adds to it. */
+  readonly trail: DecisionTrail;
+  /** What the chain adds to the reply or takes from it, beside the network's own options. */
+  readonly replyOptions: ReplyOptions;
+  /**
+   * A copy of the request and of this context that outlives the call. A decider that answers with a promise must work
+   * on it, and on it alone, from before its first `await`; asked again, it is the same copy.
+   */
+  detach(): DetachedExchange;
+}
+
+/** A request and its context, in memory of their own. */
+export interface DetachedExchange {
+  readonly request: DhcpRequest;
+  readonly context: RequestContext;
+}
+
+/** Makes a context of no request: what a server reuses, and what a test fills. */
+export function createRequestContext(
+  detach: () => DetachedExchange = refuseToDetach,
+): RequestContext {
+  return {
+    ifindex: 0,
+    sourceMac: readMac(new Uint8Array(6), 0),
+    sourceIp: IPV4_UNSPECIFIED,
+    destinationIp: IPV4_UNSPECIFIED,
+    sourcePort: 0,
+    unicast: false,
+    trail: new DecisionTrail(),
+    replyOptions: new ReplyOptions(),
+    detach,
+  };
+}
+
+function refuseToDetach(): DetachedExchange {
+  throw new Error("this context belongs to no request that could be detached");
 }
 
 /** What a client gets. */
@@ -30,6 +71,8 @@ export interface Assignment {
   readonly ifindex?: number;
   /** The container that the address belongs to, for observers. */
   readonly container?: string;
+  /** What a boot ROM loads; absent: a ROM gets an address and nothing to boot. */
+  readonly boot?: BootProfile;
 }
 
 /** The answer of the chain. */
@@ -44,5 +87,11 @@ export type ChainVerdict =
   /** The chain cannot tell: silence, never a DHCPNAK. */
   | { readonly kind: "error"; readonly reason: string };
 
-/** Decides one request, synchronously. Both arguments are reused: copy what must live longer than the call. */
-export type DecideRequest = (request: DhcpRequest, context: RequestContext) => ChainVerdict;
+/**
+ * Decides one request. Both arguments are reused: copy what must live longer than the call. A promise holds up nobody
+ * else; the decider bounds how long it takes.
+ */
+export type DecideRequest = (
+  request: DhcpRequest,
+  context: RequestContext,
+) => ChainVerdict | Promise<ChainVerdict>;

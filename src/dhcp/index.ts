@@ -1,6 +1,16 @@
 /** DHCPv4 for a VM fabric: server, client and codec. */
 
 export {
+  BOOT_ARCHITECTURES,
+  type BootArchitecture,
+  type BootClient,
+  type BootDescription,
+  type BootImage,
+  type BootProfile,
+  createBootProfile,
+  selectBootImage,
+} from "./boot.ts";
+export {
   type ClientClock,
   type DhcpClientOptions,
   runDhcpClient,
@@ -15,8 +25,35 @@ export {
   REQUESTED_OPTIONS,
   stepClient,
 } from "./client-machine.ts";
-export { createDhcpCounters, type DhcpCounters, type ServerDropReason } from "./counters.ts";
-export type { Assignment, ChainVerdict, DecideRequest, RequestContext } from "./decision.ts";
+export {
+  createDhcpCounters,
+  type DhcpCounters,
+  type RequestNote,
+  type ServerDropReason,
+} from "./counters.ts";
+export {
+  type Assignment,
+  type ChainVerdict,
+  createRequestContext,
+  type DecideRequest,
+  type DetachedExchange,
+  type RequestContext,
+} from "./decision.ts";
+export { type DecisionStep, DecisionTrail, TRAIL_STEPS_MAX } from "./decision-trail.ts";
+export {
+  DECLINE_AT_ONCE_MS,
+  DECLINE_CLIENTS_MAX,
+  DECLINE_HOLD_MAX_MS,
+  DECLINE_HOLD_MS,
+  Declines,
+} from "./declines.ts";
+export { detachRequest } from "./detach-request.ts";
+export {
+  type DropEvent,
+  type ExchangeEvent,
+  isExchangeEvent,
+  type RequestEvent,
+} from "./exchange.ts";
 export {
   BOOTREPLY,
   BOOTREQUEST,
@@ -45,6 +82,13 @@ export {
   messageTypeName,
 } from "./message.ts";
 export {
+  NAK_BURST_MAX,
+  NAK_CLIENTS_MAX,
+  NAK_INTERVAL_MAX_MS,
+  NAK_INTERVAL_MS,
+  NakDamping,
+} from "./nak-damping.ts";
+export {
   createOptionProfile,
   LEASE_SECONDS_MIN,
   type OptionProfile,
@@ -61,14 +105,22 @@ export {
   type WalkEnd,
   walkOptions,
 } from "./options.ts";
+export { PENDING_MAX } from "./pending-exchanges.ts";
 export { readRequest } from "./read-request.ts";
-export { type EncodeCounters, encodeReply, type Reply } from "./reply.ts";
+export { encodeReply } from "./reply.ts";
 export {
   type AddressedReply,
   nakCopyDestination,
   type ReplyDestination,
   replyDestination,
 } from "./reply-destination.ts";
+export {
+  createExtraOption,
+  EXTRA_OPTION_DATA_MAX,
+  type ExtraOption,
+  ReplyOptions,
+} from "./reply-options.ts";
+export type { EncodeCounters, Reply, ReplyParts } from "./reply-parts.ts";
 export {
   createDhcpRequest,
   type DhcpRequest,
@@ -78,15 +130,12 @@ export {
 } from "./request.ts";
 export {
   classify,
+  DEFAULT_REPLY_POLICY,
   decideReply,
   type NakReason,
   type ReplyDecision,
+  type ReplyPolicy,
   type RequestClass,
   type SilenceReason,
 } from "./rules.ts";
-export {
-  type DhcpServerOptions,
-  type DropEvent,
-  type ExchangeEvent,
-  serveDhcp,
-} from "./server.ts";
+export { type DhcpServerOptions, serveDhcp } from "./server.ts";

@@ -63,6 +63,8 @@ export interface OptionProfile {
   readonly leaseSeconds: number;
   readonly mtu: number;
   readonly authoritative: boolean;
+  /** Option 15 as text. */
+  readonly domain?: string;
   /** Whole options (code, length, data) that every client gets, in order; together they are `fixedOctets`. */
   readonly fixed: readonly Uint8Array[];
   readonly fixedOctets: Uint8Array;
@@ -84,6 +86,7 @@ export function createOptionProfile(spec: OptionProfileSpec): OptionProfile {
     leaseSeconds: spec.leaseSeconds,
     mtu: spec.mtu,
     authoritative: spec.authoritative,
+    ...(spec.domain !== undefined && { domain: spec.domain }),
     fixed,
     fixedOctets: concatenate(fixed),
     onRequest: encodeOnRequest(spec),

@@ -40,6 +40,7 @@ const KEPT_OPTIONS: readonly number[] = [
   OPTION.vendorClass,
   OPTION.clientIdentifier,
   OPTION.userClass,
+  OPTION.rapidCommit,
   OPTION.relayInformation,
 ];
 
@@ -68,6 +69,7 @@ export function readRequest(
   const headerDrop = readHeader(bytes, view, start, request);
   if (headerDrop !== undefined) return headerDrop;
   if (view.getUint32(start + HEADER.cookie) !== MAGIC_COOKIE) return "bootp.cookie";
+  request.end = end;
   clearOptions(request);
   const optionsDrop = readOptions(bytes, start, end, request);
   if (optionsDrop !== undefined) return optionsDrop;
@@ -129,6 +131,7 @@ function clearOptions(request: DhcpRequest): void {
   request.hasServerIdentifier = false;
   request.serverIdentifier = NO_ADDRESS;
   request.requestedLeaseSeconds = 0;
+  request.rapidCommit = false;
   request.maxMessageSize = 0;
   request.parameterRequestList.length = 0;
   request.clientIdentifier.length = 0;
@@ -204,6 +207,9 @@ function keepOption(request: DhcpRequest, code: number, offset: number, length: 
       return;
     case OPTION.leaseTime:
       if (length === 4) request.requestedLeaseSeconds = readIpv4(request.optionBytes, offset);
+      return;
+    case OPTION.rapidCommit:
+      request.rapidCommit = length === 0;
       return;
     case OPTION.maxMessageSize:
       if (length === 2) request.maxMessageSize = readMessageSize(request.optionBytes, offset);

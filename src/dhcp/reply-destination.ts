@@ -22,24 +22,19 @@ const BROADCAST: ReplyDestination = {
 
 /** A reply as far as its destination depends on it. */
 export interface AddressedReply {
-  readonly type: "DHCPOFFER" | "DHCPACK" | "DHCPNAK";
+  readonly type: "DHCPOFFER" | "DHCPACK" | "DHCPNAK" | "BOOTREPLY";
   /** What the client was given; 0 in a DHCPNAK and in the answer to DHCPINFORM. */
   readonly yiaddr: Ipv4Address;
 }
 
-/**
- * Chooses where a reply goes.
- *
- * @param relayPort - the port that the request came from, used if the relay asked for it (RFC 8357)
- */
+/** Chooses where a reply goes. A relay may ask for it at the port that it sent from (RFC 8357). */
 export function replyDestination(
   request: DhcpRequest,
   context: RequestContext,
   reply: AddressedReply,
-  relayPort: number = SERVER_PORT,
 ): ReplyDestination {
   if (request.giaddr !== 0) {
-    const port = request.relaySourcePort ? relayPort : SERVER_PORT;
+    const port = request.relaySourcePort ? context.sourcePort : SERVER_PORT;
     return { mac: context.sourceMac, address: request.giaddr, port };
   }
   if (reply.type === "DHCPNAK") return BROADCAST;

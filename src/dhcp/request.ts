@@ -46,6 +46,8 @@ export interface DhcpRequest {
   /** The memory that the message is in; the message starts at `offset`. */
   bytes: Uint8Array;
   offset: number;
+  /** Index after the last octet of the message. */
+  end: number;
   op: number;
   htype: number;
   hlen: number;
@@ -69,6 +71,8 @@ export interface DhcpRequest {
   serverIdentifier: Ipv4Address;
   /** Option 51, or 0 if the client does not ask for a lease time. */
   requestedLeaseSeconds: number;
+  /** Option 80: the client would take a DHCPACK at once (RFC 4039). */
+  rapidCommit: boolean;
   /** Option 57 in octets of the IP datagram, or 0 if absent or below 576. */
   maxMessageSize: number;
   /** The memory that the option spans point into: `bytes`, or a scratch buffer if options had to be joined. */
@@ -110,6 +114,7 @@ export function createDhcpRequest(): DhcpRequest {
   return {
     bytes: NO_BYTES,
     offset: 0,
+    end: 0,
     op: 0,
     htype: 0,
     hlen: 0,
@@ -129,6 +134,7 @@ export function createDhcpRequest(): DhcpRequest {
     hasServerIdentifier: false,
     serverIdentifier: NO_ADDRESS,
     requestedLeaseSeconds: 0,
+    rapidCommit: false,
     maxMessageSize: 0,
     optionBytes: NO_BYTES,
     parameterRequestList: { offset: 0, length: 0 },

@@ -5,7 +5,7 @@
  * @see RFC 2131 section 4.3
  */
 
-import { type Ipv4Address, subnetContains } from "../model/ipv4-address.ts";
+import { type Ipv4Address, type Ipv4Subnet, subnetContains } from "../model/ipv4-address.ts";
 import type { Assignment, ChainVerdict, RequestContext } from "./decision.ts";
 import { MESSAGE_TYPE } from "./header.ts";
 import type { DhcpRequest } from "./request.ts";
@@ -33,6 +33,7 @@ export type SilenceReason =
 
 /** The client's state as its message shows it; states are those of RFC 2131 figure 5. */
 export type RequestClass =
+  | { readonly kind: "BOOTP" }
   | { readonly kind: "INIT" }
   | { readonly kind: "SELECTING" }
   | { readonly kind: "INIT-REBOOT" }
@@ -47,10 +48,13 @@ export type RequestClass =
 export type ReplyDecision =
   | {
       readonly kind: "reply";
-      readonly type: "DHCPOFFER" | "DHCPACK";
+      /** BOOTREPLY is the answer to a client that speaks no DHCP (RFC 1534 section 2). */
+      readonly type: "DHCPOFFER" | "DHCPACK" | "BOOTREPLY";
       readonly assignment: Assignment;
       /** False for the answer to DHCPINFORM: configuration, but neither address nor lease times. */
       readonly hasLease: boolean;
+      /** True for a DHCPACK to a DHCPDISCOVER, which says so with option 80 (RFC 4039). */
+      readonly isRapid: boolean;
     }
   | { readonly kind: "reply"; readonly type: "DHCPNAK"; readonly why: NakReason }
   /** `reason` is a {@link SilenceReason} or one that the chain gave. */
@@ -59,6 +63,23 @@ export type ReplyDecision =
 /** Why an address is refused. */
 export type NakReason = "wrong-address" | "wrong-network";
 
+/** What a network's owner decides about its answers. */
+export interface ReplyPolicy {
+  /** Answer BOOTP requests, too. */
+  readonly bootp: boolean;
+  /** Acknowledge a DHCPDISCOVER at once if the client asks for that (RFC 4039). */
+  readonly rapidCommit: boolean;
+  /**
+   * The subnet of the network, if we alone answer on it and know every client. A client that we do not know is then
+   * refused what only we could have given it; without this it is never answered.
+   */
+  readonly refuseUnknown?: Ipv4Subnet;
+}
+
+/** Neither BOOTP nor rapid commit, and silence for whom we do not know. */
+export const DEFAULT_REPLY_POLICY: ReplyPolicy = { bootp: false, rapidCommit: false };
+
+const BOOTP: RequestClass = { kind: "BOOTP" };
 const INIT: RequestClass = { kind: "INIT" };
 const SELECTING: RequestClass = { kind: "SELECTING" };
 const INIT_REBOOT: RequestClass = { kind: "INIT-REBOOT" };
@@ -104,6 +125,8 @@ export function classify(
   serverIdentifier: Ipv4Address,
 ): RequestClass {
   switch (request.messageType) {
+    case 0:
+      return BOOTP;
     case MESSAGE_TYPE.DHCPDISCOVER:
       // Some boot ROMs copy option 54 or ciaddr into a DHCPDISCOVER; neither changes what it is.
       return INIT;
@@ -152,13 +175,13 @@ export function decideReply(
   requestClass: Exclude<RequestClass, { kind: "silent" }>,
   request: DhcpRequest,
   verdict: ChainVerdict,
+  policy: ReplyPolicy = DEFAULT_REPLY_POLICY,
 ): ReplyDecision {
   switch (verdict.kind) {
     case "assigned":
-      return decideAssigned(requestClass, request, verdict.assignment);
+      return decideAssigned(requestClass, request, verdict.assignment, policy);
     case "unknown":
-      // RFC 2131 section 4.3.2: without a record the server must stay silent; another one may have it.
-      return SILENT_UNKNOWN;
+      return decideUnknown(requestClass, request, policy);
     case "wrong-network":
       return decideWrongNetwork(requestClass);
     case "drop":
@@ -173,13 +196,18 @@ function decideAssigned(
   requestClass: Exclude<RequestClass, { kind: "silent" }>,
   request: DhcpRequest,
   assignment: Assignment,
+  policy: ReplyPolicy,
 ): ReplyDecision {
   const wanted = wantedAddress(request);
   const isRight = wanted === assignment.address;
   switch (requestClass.kind) {
+    case "BOOTP":
+      return { kind: "reply", type: "BOOTREPLY", assignment, hasLease: true, isRapid: false };
     case "INIT":
       // Option 50 is only a hint here: a client has one address, whatever it asks for.
-      return { kind: "reply", type: "DHCPOFFER", assignment, hasLease: true };
+      return policy.rapidCommit && request.rapidCommit
+        ? { kind: "reply", type: "DHCPACK", assignment, hasLease: true, isRapid: true }
+        : { kind: "reply", type: "DHCPOFFER", assignment, hasLease: true, isRapid: false };
     case "SELECTING":
     case "RENEWING":
       // Never another address in a DHCPACK: Windows keeps its old one then, and iPXE ignores the message.
@@ -198,19 +226,43 @@ function decideAssigned(
   }
 }
 
-/** ciaddr if the client has one, for it uses that address now; else option 50. */
-function wantedAddress(request: DhcpRequest): Ipv4Address {
+/** The address that the client uses or asks for: ciaddr, for it uses that one now; else option 50; else 0. */
+export function wantedAddress(request: DhcpRequest): Ipv4Address {
   return request.ciaddr !== 0 ? request.ciaddr : request.requestedAddress;
 }
 
 function acknowledge(assignment: Assignment, hasLease: boolean): ReplyDecision {
-  return { kind: "reply", type: "DHCPACK", assignment, hasLease };
+  return { kind: "reply", type: "DHCPACK", assignment, hasLease, isRapid: false };
 }
 
 /** On a shared network, an address of the same subnet may be another server's business. */
 function refuse(wanted: Ipv4Address, { profile }: Assignment): ReplyDecision {
   if (!subnetContains(profile.subnet, wanted)) return NAK_WRONG_NETWORK;
   return profile.authoritative ? NAK_WRONG_ADDRESS : SILENT_NOT_AUTHORITATIVE;
+}
+
+/**
+ * RFC 2131 section 4.3.2: without a record the server must stay silent; another one may have it. Where there is no
+ * other one, a client that names us, or an address of another network, is refused: its record is gone.
+ */
+function decideUnknown(
+  requestClass: RequestClass,
+  request: DhcpRequest,
+  { refuseUnknown }: ReplyPolicy,
+): ReplyDecision {
+  if (refuseUnknown === undefined) return SILENT_UNKNOWN;
+  switch (requestClass.kind) {
+    case "SELECTING":
+    case "RENEWING":
+      return NAK_WRONG_ADDRESS;
+    case "INIT-REBOOT":
+    case "REBINDING":
+      return subnetContains(refuseUnknown, wantedAddress(request))
+        ? SILENT_UNKNOWN
+        : NAK_WRONG_NETWORK;
+    default:
+      return SILENT_UNKNOWN;
+  }
 }
 
 function decideWrongNetwork(requestClass: RequestClass): ReplyDecision {

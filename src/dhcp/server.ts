@@ -1,6 +1,7 @@
 /**
- * The DHCP server: moves octets between a frame socket and the rules, and counts. One frame is read, decided and
- * answered before the next is looked at, so nothing is queued and nothing is remembered.
+ * The DHCP server: moves octets between a frame socket and the rules, and counts. A frame is read, decided and answered
+ * before the next is looked at, and nothing that matters is remembered; only a request that an asynchronous plugin
+ * decides is copied and waits, and holds up nobody.
  */
 
 import {
@@ -10,8 +11,8 @@ import {
   type Ipv4Subnet,
   subnetContains,
 } from "../model/ipv4-address.ts";
-import { MAC_BROADCAST, type MacAddress, readMac } from "../model/mac-address.ts";
-import { createUdpFrame, readUdpFrame, type UdpFrame, writeUdpFrame } from "../net/frame.ts";
+import { MAC_BROADCAST, type MacAddress } from "../model/mac-address.ts";
+import { readUdpFrame, writeUdpFrame } from "../net/frame.ts";
 import type { FrameSocket, ReceivedFrame } from "../net/frame-socket.ts";
 import {
   countDrop,
@@ -19,44 +20,56 @@ import {
   type DhcpCounters,
   type ServerDropReason,
 } from "./counters.ts";
-import type { ChainVerdict, DecideRequest, RequestContext } from "./decision.ts";
-import { SERVER_PORT } from "./header.ts";
+import type { ChainVerdict, DecideRequest } from "./decision.ts";
+import { Declines } from "./declines.ts";
+import {
+  clearExchange,
+  createExchange,
+  createRequestEvent,
+  type DropEvent,
+  detachExchange,
+  type Exchange,
+  type ExchangeEvent,
+  fillContext,
+  fillEvent,
+} from "./exchange.ts";
+import { CLIENT_PORT, SERVER_PORT } from "./header.ts";
+import { NakDamping } from "./nak-damping.ts";
+import { PendingExchanges } from "./pending-exchanges.ts";
 import { readRequest } from "./read-request.ts";
-import { encodeReply, type Reply } from "./reply.ts";
+import { encodeReply } from "./reply.ts";
 import {
   nakCopyDestination,
   type ReplyDestination,
   replyDestination,
 } from "./reply-destination.ts";
-import { createDhcpRequest, type DhcpRequest } from "./request.ts";
-import { classify, decideReply } from "./rules.ts";
-
-/** A reply that was queued. The object is reused. */
-export interface ExchangeEvent {
-  chaddr: MacAddress;
-  container: string | undefined;
-  /** Value of option 53 of the request. */
-  requestType: number;
-  replyType: Reply["type"];
-  /** The address that was given; 0 in a DHCPNAK. */
-  address: Ipv4Address;
-  xid: number;
-}
-
-/** A frame that was not answered. The object is reused. */
-export interface DropEvent {
-  reason: string;
-  ifindex: number;
-  /** Source address of the frame; 0 if it was not read that far. */
-  sourceMac: MacAddress;
-}
+import type { Reply } from "./reply-parts.ts";
+import { countRequestNotes } from "./request-notes.ts";
+import {
+  classify,
+  DEFAULT_REPLY_POLICY,
+  decideReply,
+  type ReplyPolicy,
+  wantedAddress,
+} from "./rules.ts";
 
 /** What {@link serveDhcp} needs. */
 export interface DhcpServerOptions {
   readonly socket: FrameSocket;
   readonly decide: DecideRequest;
+  /** Milliseconds of a monotonic clock. */
+  readonly now: () => number;
   /** IP source of every reply, and option 54. */
   readonly serverAddress: Ipv4Address;
+  /** Default {@link DEFAULT_REPLY_POLICY}. */
+  readonly policy?: ReplyPolicy;
+  /** True: a client that declined its address waits before it is offered one again. Default false. */
+  readonly holdAfterDecline?: boolean;
+  /**
+   * Asked before a payload is read, to bound what one sender costs: a reason from a closed set drops the frame. Must be
+   * cheap and must not throw.
+   */
+  readonly admit?: (ifindex: number, sourceMac: MacAddress) => string | undefined;
   /** Relay agents have their giaddr in here; absent: relayed requests are dropped. */
   readonly relays?: Ipv4Subnet;
   /** Destination addresses that are ours beside the socket's own, e.g. of a gateway we answer ARP for. */
@@ -78,107 +91,109 @@ export interface DhcpServerOptions {
 }
 
 /**
- * Answers requests from a socket until the signal aborts.
+ * Answers requests from a socket until the signal aborts. Requests that still wait for a plugin are then dropped.
  *
  * @throws what the socket throws if it fails
  * @see RFC 2131 section 4.3
  */
 export async function serveDhcp(options: DhcpServerOptions): Promise<void> {
   const server = createServer(options);
-  await options.socket.receive((frame) => {
-    handleFrame(server, frame);
-  }, options.signal);
+  try {
+    await options.socket.receive((frame) => handleFrame(server, frame), options.signal);
+  } finally {
+    server.giveUpReason = "server.stopped";
+    server.pending.clear();
+  }
 }
 
 /** The options and everything that is reused from frame to frame. */
 interface Server extends DhcpServerOptions {
+  readonly policy: ReplyPolicy;
   readonly counters: DhcpCounters;
-  readonly udp: UdpFrame;
-  readonly request: DhcpRequest;
-  readonly context: RequestContext;
+  readonly live: Exchange;
   readonly hardwareAddress: MacAddress;
-  readonly exchange: ExchangeEvent;
-  readonly drop: DropEvent;
-  /** The client's own port, for a refusal as well: a broadcast into a bridge would reach every client. */
-  replyIfindex: number;
+  readonly damping: NakDamping;
+  readonly declines: Declines;
+  readonly pending: PendingExchanges;
+  readonly exchangeEvent: ExchangeEvent;
+  readonly dropEvent: DropEvent;
+  giveUpReason: ServerDropReason;
 }
 
 type Dropped = string | undefined;
 
-const NO_MAC = readMac(new Uint8Array(6), 0);
+/** Not over yet: an asynchronous plugin decides. */
+const PENDING = "pending";
 
 const PLUGIN_ERROR: ChainVerdict = { kind: "error", reason: "plugin.error" };
 const NO_ADDRESS: ChainVerdict = { kind: "error", reason: "core.noaddress" };
 const FOREIGN_IDENTIFIER: ChainVerdict = { kind: "error", reason: "core.serverid" };
 
 function createServer(options: DhcpServerOptions): Server {
-  const udp = createUdpFrame();
-  const request = createDhcpRequest();
+  const live = createExchange();
   return {
+    policy: DEFAULT_REPLY_POLICY,
     ...options,
     counters: options.counters ?? createDhcpCounters(),
-    udp,
-    request,
+    live,
     hardwareAddress: options.socket.hardwareAddress,
-    context: {
-      ifindex: 0,
-      sourceMac: udp.sourceMac,
-      sourceIp: udp.sourceIp,
-      destinationIp: udp.destinationIp,
-      unicast: false,
-    },
-    exchange: {
-      chaddr: request.chaddr,
+    damping: new NakDamping(),
+    declines: new Declines(),
+    pending: new PendingExchanges(),
+    exchangeEvent: {
+      ...createRequestEvent(live),
       container: undefined,
-      requestType: 0,
       replyType: "DHCPNAK",
-      address: request.yiaddr,
-      xid: 0,
+      address: IPV4_UNSPECIFIED,
+      nakReason: undefined,
     },
-    drop: { reason: "", ifindex: 0, sourceMac: udp.sourceMac },
-    replyIfindex: 0,
+    dropEvent: { ...createRequestEvent(live), reason: "" },
+    giveUpReason: "pending.overflow",
   };
 }
 
 /** Counts the frame as a reply or, with a reason, as a drop: nothing else ends a frame's way. */
 function handleFrame(server: Server, frame: ReceivedFrame): void {
   server.counters.received++;
-  const reason = answerFrame(server, frame);
-  if (reason === undefined) return;
+  const { live } = server;
+  clearExchange(live);
+  const reason = answerFrame(server, live, frame);
+  if (reason !== undefined && reason !== PENDING) drop(server, live, frame.ifindex, reason);
+}
+
+function drop(server: Server, exchange: Exchange, ifindex: number, reason: string): void {
   countDrop(server.counters.drops, reason);
   if (server.onDrop === undefined) return;
-  server.drop.reason = reason;
-  server.drop.ifindex = frame.ifindex;
-  server.drop.sourceMac = server.udp.sourceMac;
+  const { dropEvent } = server;
+  fillEvent(dropEvent, exchange, ifindex);
+  dropEvent.reason = reason;
   try {
-    server.onDrop(server.drop);
+    server.onDrop(dropEvent);
   } catch {
     server.counters.observerErrors++;
   }
 }
 
-function answerFrame(server: Server, frame: ReceivedFrame): Dropped {
-  const { udp, request } = server;
-  udp.sourceMac = NO_MAC;
+function answerFrame(server: Server, exchange: Exchange, frame: ReceivedFrame): Dropped {
+  const { udp, request } = exchange;
   const reason =
     readUdpFrame(frame, udp, SERVER_PORT) ??
-    checkAddresses(server) ??
-    readRequest(frame.bytes, frame.view, udp.payloadStart, udp.payloadEnd, request) ??
-    checkSender(server);
+    server.admit?.(frame.ifindex, udp.sourceMac) ??
+    checkAddresses(server, exchange) ??
+    readRequest(frame.bytes, frame.view, udp.payloadStart, udp.payloadEnd, request);
   if (reason !== undefined) return reason;
-  fillContext(server, frame.ifindex);
-  const requestClass = classify(request, server.context, server.serverAddress);
-  if (requestClass.kind === "silent") return requestClass.reason;
-  const verdict = askChain(server);
-  const port = verdict.kind === "assigned" ? verdict.assignment.ifindex : undefined;
-  server.replyIfindex = port ?? frame.ifindex;
-  const decision = decideReply(requestClass, request, verdict);
-  return decision.kind === "silent" ? decision.reason : sendReply(server, decision);
+  exchange.isRead = true;
+  const senderReason = checkSender(server, exchange);
+  if (senderReason !== undefined) return senderReason;
+  if (udp.sourcePort !== CLIENT_PORT && request.giaddr === 0) {
+    countDrop(server.counters.notes, "udp.srcport");
+  }
+  fillContext(exchange, frame.ifindex);
+  return decideExchange(server, exchange);
 }
 
 /** A frame is for us if it is broadcast or has one of our addresses; the same for the datagram in it. */
-function checkAddresses(server: Server): ServerDropReason | undefined {
-  const { udp } = server;
+function checkAddresses(server: Server, { udp }: Exchange): ServerDropReason | undefined {
   const isBroadcast = udp.destinationMac === MAC_BROADCAST;
   if (!isBroadcast && !isLocalMac(server, udp.destinationMac)) return "l2.dst";
   if (udp.sourceIp === server.serverAddress) return "ip.spoof";
@@ -196,30 +211,73 @@ function isLocalAddress(server: Server, address: Ipv4Address): boolean {
 }
 
 /** Who sent it: the client itself, or a relay agent that we trust. */
-function checkSender(server: Server): ServerDropReason | undefined {
-  const { request, relays, udp } = server;
+function checkSender(server: Server, { request, udp }: Exchange): ServerDropReason | undefined {
+  const { relays } = server;
   if (request.giaddr === 0) return request.chaddr === udp.sourceMac ? undefined : "port.spoof";
   if (request.giaddr === server.serverAddress) return "relay.self";
   const isTrusted = relays !== undefined && subnetContains(relays, request.giaddr);
   return isTrusted ? undefined : "relay.untrusted";
 }
 
-function fillContext(server: Server, ifindex: number): void {
-  const { context, udp } = server;
-  context.ifindex = ifindex;
-  context.sourceMac = udp.sourceMac;
-  context.sourceIp = udp.sourceIp;
-  context.destinationIp = udp.destinationIp;
-  context.unicast = udp.destinationIp !== IPV4_BROADCAST && udp.destinationMac !== MAC_BROADCAST;
+function decideExchange(server: Server, exchange: Exchange): Dropped {
+  const { request, context } = exchange;
+  const requestClass = classify(request, context, server.serverAddress);
+  exchange.requestClass = requestClass;
+  if (requestClass.kind === "silent") return requestClass.reason;
+  if (requestClass.kind === "BOOTP" && !server.policy.bootp) return "bootp.disabled";
+  if (server.pending.has(request, context.ifindex)) return "dup.inflight";
+  const verdict = askChain(server, exchange);
+  if (!(verdict instanceof Promise)) return finish(server, exchange, verdict);
+  waitFor(server, detachExchange(exchange), verdict);
+  return PENDING;
 }
 
 /** A chain that throws costs one request, never the process, and is never taken for a refusal. */
-function askChain(server: Server): ChainVerdict {
+function askChain(server: Server, exchange: Exchange): ChainVerdict | Promise<ChainVerdict> {
   try {
-    return checkVerdict(server, server.decide(server.request, server.context));
+    return server.decide(exchange.request, exchange.context);
   } catch {
     return PLUGIN_ERROR;
   }
+}
+
+/** Ends the exchange when the promise settles, or when it is given up; never twice. */
+function waitFor(server: Server, exchange: Exchange, verdict: Promise<ChainVerdict>): void {
+  const { counters, pending } = server;
+  const { request, context } = exchange;
+  counters.pending++;
+  const remove = pending.add(request, context.ifindex, () => {
+    counters.pending--;
+    drop(server, exchange, context.ifindex, server.giveUpReason);
+  });
+  const settle = (settled: ChainVerdict) => {
+    if (!remove()) return;
+    counters.pending--;
+    const reason = finish(server, exchange, settled);
+    if (reason !== undefined) drop(server, exchange, context.ifindex, reason);
+  };
+  verdict.then(settle, () => settle(PLUGIN_ERROR));
+}
+
+/** What follows the verdict, at once or later. */
+function finish(server: Server, exchange: Exchange, asked: ChainVerdict): Dropped {
+  const { request, context, requestClass } = exchange;
+  if (requestClass === undefined || requestClass.kind === "silent") return "core.noaddress";
+  const verdict = checkVerdict(server, asked);
+  const assignment = verdict.kind === "assigned" ? verdict.assignment : undefined;
+  exchange.replyIfindex = assignment?.ifindex ?? context.ifindex;
+  countRequestNotes(server.counters.notes, requestClass, request, assignment);
+  const decision = decideReply(requestClass, request, verdict, server.policy);
+  if (decision.kind === "silent") return noteSilence(server, exchange, decision.reason);
+  const { chaddr } = request;
+  if (decision.type === "DHCPNAK") {
+    const wanted = wantedAddress(request);
+    const isAdmitted = server.damping.admits(chaddr, requestClass.kind, wanted, server.now());
+    return isAdmitted ? sendReply(server, exchange, decision) : "nak.damped";
+  }
+  const mustWait = server.holdAfterDecline === true && decision.type === "DHCPOFFER";
+  if (mustWait && server.declines.isHeld(chaddr, server.now())) return "decline.held";
+  return sendReply(server, exchange, decision);
 }
 
 function checkVerdict(server: Server, verdict: ChainVerdict): ChainVerdict {
@@ -229,34 +287,50 @@ function checkVerdict(server: Server, verdict: ChainVerdict): ChainVerdict {
   return profile.serverIdentifier === server.serverAddress ? verdict : FOREIGN_IDENTIFIER;
 }
 
-function sendReply(server: Server, reply: Reply): Dropped {
-  const { request, context, udp, counters } = server;
+function noteSilence(server: Server, { request }: Exchange, reason: string): string {
+  if (reason !== "client.decline") return reason;
+  const isAtOnce = server.declines.declined(request.chaddr, server.now());
+  if (isAtOnce) countDrop(server.counters.notes, "decline.atonce");
+  return reason;
+}
+
+function sendReply(server: Server, exchange: Exchange, reply: Reply): Dropped {
+  const { request, context } = exchange;
+  const { counters } = server;
   const yiaddr = yiaddrOf(reply);
-  const destination = replyDestination(
-    request,
-    context,
-    { type: reply.type, yiaddr },
-    udp.sourcePort,
-  );
-  if (!transmit(server, reply, destination)) return "tx.nobuffer";
+  const destination = replyDestination(request, context, { type: reply.type, yiaddr });
+  if (!transmit(server, exchange, reply, destination)) return "tx.nobuffer";
   counters.replies[reply.type]++;
+  if (reply.type === "DHCPACK") server.declines.acknowledged(request.chaddr, server.now());
   if (reply.type === "DHCPNAK") {
     const copy = nakCopyDestination(request, context);
-    if (copy !== undefined && transmit(server, reply, copy)) counters.nakCopies++;
+    if (copy !== undefined && transmit(server, exchange, reply, copy)) counters.nakCopies++;
   }
-  reportExchange(server, reply);
+  reportExchange(server, exchange, reply);
   return undefined;
 }
 
 /** Builds and queues one frame; false if the socket has no buffer. */
-function transmit(server: Server, reply: Reply, destination: ReplyDestination): boolean {
-  const { socket, request, serverAddress } = server;
+function transmit(
+  server: Server,
+  exchange: Exchange,
+  reply: Reply,
+  destination: ReplyDestination,
+): boolean {
+  const { socket, serverAddress } = server;
   const buffer = socket.reserve();
   if (buffer === undefined) return false;
+  const { request, context } = exchange;
   // A relay may want to be the server that its clients renew with (RFC 5107).
   const override = request.serverIdentifierOverride;
   const serverIdentifier = override === 0 ? serverAddress : override;
-  const payloadLength = encodeReply(buffer, request, reply, serverIdentifier, server.counters);
+  const payloadLength = encodeReply(buffer, {
+    request,
+    reply,
+    serverIdentifier,
+    changes: context.replyOptions,
+    counters: server.counters,
+  });
   const length = writeUdpFrame(buffer.bytes, buffer.view, {
     sourceMac: server.hardwareAddress,
     destinationMac: destination.mac,
@@ -266,13 +340,14 @@ function transmit(server: Server, reply: Reply, destination: ReplyDestination): 
     destinationPort: destination.port,
     payloadLength,
   });
-  socket.commit(length, replyPort(server, destination));
+  socket.commit(length, replyPort(server, exchange, destination));
   return true;
 }
 
 /** Unicast finds its port by itself; a broadcast must be told, or the bridge sends it to everybody. */
-function replyPort(server: Server, destination: ReplyDestination): number {
-  const { context, request, replyIfindex, findPort } = server;
+function replyPort(server: Server, exchange: Exchange, destination: ReplyDestination): number {
+  const { context, request, replyIfindex } = exchange;
+  const { findPort } = server;
   const isNamed = replyIfindex !== context.ifindex;
   if (isNamed || findPort === undefined || destination.mac !== MAC_BROADCAST) return replyIfindex;
   return findPort(request.chaddr) ?? replyIfindex;
@@ -283,17 +358,16 @@ function yiaddrOf(reply: Reply): Ipv4Address {
   return reply.assignment.address;
 }
 
-function reportExchange(server: Server, reply: Reply): void {
-  const { exchange, request } = server;
+function reportExchange(server: Server, exchange: Exchange, reply: Reply): void {
   if (server.onExchange === undefined) return;
-  exchange.chaddr = request.chaddr;
-  exchange.container = reply.type === "DHCPNAK" ? undefined : reply.assignment.container;
-  exchange.requestType = request.messageType;
-  exchange.replyType = reply.type;
-  exchange.address = yiaddrOf(reply);
-  exchange.xid = request.xid;
+  const { exchangeEvent } = server;
+  fillEvent(exchangeEvent, exchange, exchange.context.ifindex);
+  exchangeEvent.container = reply.type === "DHCPNAK" ? undefined : reply.assignment.container;
+  exchangeEvent.replyType = reply.type;
+  exchangeEvent.address = yiaddrOf(reply);
+  exchangeEvent.nakReason = reply.type === "DHCPNAK" ? reply.why : undefined;
   try {
-    server.onExchange(exchange);
+    server.onExchange(exchangeEvent);
   } catch {
     server.counters.observerErrors++;
   }

@@ -62,6 +62,7 @@ async function serveOn(host: string): Promise<void> {
   });
   const stop = new AbortController();
   const served = serveDhcp({
+    now: () => performance.now(),
     socket,
     decide: ({ chaddr }) =>
       chaddr === parseMac(MAC)

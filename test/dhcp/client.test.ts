@@ -92,6 +92,7 @@ function startFabric({ deliver = () => true, profile = {}, client = {} }: Fabric
   const stop = new AbortController();
   const inventory: { address: Ipv4Address | undefined } = { address: CLIENT_IP };
   const server = serveDhcp({
+    now: () => 0,
     socket: host,
     serverAddress: SERVER_IP,
     signal: stop.signal,

@@ -4,6 +4,7 @@ import {
   type ChainVerdict,
   classify,
   createDhcpRequest,
+  createRequestContext,
   decideReply,
   encodeMessage,
   nakCopyDestination,
@@ -40,11 +41,12 @@ function requestOf(spec: RequestSpec) {
 
 function contextOf(changes: Partial<RequestContext> = {}): RequestContext {
   return {
+    ...createRequestContext(),
     ifindex: 7,
     sourceMac: CLIENT_MAC,
     sourceIp: IPV4_UNSPECIFIED,
     destinationIp: IPV4_BROADCAST,
-    unicast: false,
+    sourcePort: 1067,
     ...changes,
   };
 }
@@ -284,13 +286,13 @@ describe("replyDestination()", () => {
     ],
   ])("%s", (_name, type, yiaddr, spec, context, want) => {
     const reply = { type, yiaddr };
-    expect(replyDestination(requestOf(spec), contextOf(context), reply, 1067)).toEqual(want);
+    expect(replyDestination(requestOf(spec), contextOf(context), reply)).toEqual(want);
   });
 
   test("follows a relay's source port only if asked to (RFC 8357)", () => {
     const spec = { ...discover, giaddr: RELAY, options: { 82: [19, 0] } };
     const reply = { type: "DHCPOFFER", yiaddr: CLIENT_IP } as const;
-    const destination = replyDestination(requestOf(spec), contextOf(relayed), reply, 1067);
+    const destination = replyDestination(requestOf(spec), contextOf(relayed), reply);
     expect(destination).toEqual({ ...toRelay, port: 1067 });
   });
 

@@ -85,6 +85,7 @@ async function replay(name: string) {
     });
     await serveDhcp({
       socket,
+      now: () => 0,
       decide: createChain([createHardwarePlugin(resolver), createNmPlugin(resolver)]).decide,
       serverAddress: WIRE_SERVER_ADDRESS,
       relays: INVENTORY.network.subnet,

@@ -3,9 +3,10 @@ import {
   type Assignment,
   createDhcpRequest,
   createOptionProfile,
+  createRequestContext,
   type RequestContext,
 } from "../../src/dhcp/index.ts";
-import { IPV4_UNSPECIFIED, parseIpv4, parseSubnet } from "../../src/model/ipv4-address.ts";
+import { parseIpv4, parseSubnet } from "../../src/model/ipv4-address.ts";
 import { parseMac } from "../../src/model/mac-address.ts";
 import {
   createChain,
@@ -13,18 +14,12 @@ import {
   createNmPlugin,
   NEXT,
   type Plugin,
-  type PluginVerdict,
+  type ResolveVerdict,
 } from "../../src/wds/index.ts";
 
 const MAC = parseMac("00:0c:01:00:00:01");
 const REQUEST = Object.assign(createDhcpRequest(), { chaddr: MAC });
-const CONTEXT: RequestContext = {
-  ifindex: 1,
-  sourceMac: MAC,
-  sourceIp: IPV4_UNSPECIFIED,
-  destinationIp: IPV4_UNSPECIFIED,
-  unicast: false,
-};
+const CONTEXT: RequestContext = createRequestContext();
 const PROFILE = createOptionProfile({
   subnet: parseSubnet("10.0.0.0/24"),
   ...{ dns: [], leaseSeconds: 3600, mtu: 1500, routes: [], authoritative: true },
@@ -34,13 +29,13 @@ const assignmentOf = (address: string): Assignment => ({
   profile: PROFILE,
 });
 
-function plugin(name: string, decide: () => PluginVerdict): Plugin & { asked: number } {
+function plugin(name: string, resolve: () => ResolveVerdict): Plugin & { asked: number } {
   const made = {
     name,
     asked: 0,
-    decide: () => {
+    resolve: () => {
       made.asked += 1;
-      return decide();
+      return resolve();
     },
   };
   return made;
@@ -55,9 +50,9 @@ describe("createChain()", () => {
     expect(chain.decide(REQUEST, CONTEXT)).toEqual({ kind: "drop", reason: "port.mismatch" });
     expect([first.asked, second.asked, third.asked]).toEqual([1, 1, 0]);
     expect(Object.fromEntries(chain.counters)).toEqual({
-      first: { decided: 0, failed: 0 },
-      second: { decided: 1, failed: 0 },
-      third: { decided: 0, failed: 0 },
+      first: { decided: 0, failed: 0, timedOut: 0 },
+      second: { decided: 1, failed: 0, timedOut: 0 },
+      third: { decided: 0, failed: 0, timedOut: 0 },
     });
   });
 

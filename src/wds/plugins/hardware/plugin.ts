@@ -1,7 +1,7 @@
 /** Answers for the physical hosts of the cluster, which the hardware manager knows by MAC. */
 import type { Assignment } from "../../../dhcp/index.ts";
 import type { MacAddress } from "../../../model/mac-address.ts";
-import { NEXT, type Plugin } from "../../plugin.ts";
+import type { Plugin, ResolveVerdict } from "../../plugin.ts";
 
 /** What this provider reads of the hardware manager. */
 export interface HostDirectory {
@@ -9,13 +9,19 @@ export interface HostDirectory {
   findHost(mac: MacAddress): Assignment | undefined;
 }
 
+const WHY = "a physical host of the inventory has this MAC";
+const NOT_MINE: ResolveVerdict = Object.freeze({
+  kind: "next",
+  why: "no physical host has this MAC",
+});
+
 /** Makes the `hardware` provider: a known host is assigned its address, all else is passed on. */
 export function createHardwarePlugin(hosts: HostDirectory): Plugin {
   return {
     name: "hardware",
-    decide: ({ chaddr }) => {
+    resolve: ({ chaddr }) => {
       const assignment = hosts.findHost(chaddr);
-      return assignment === undefined ? NEXT : { kind: "assigned", assignment };
+      return assignment === undefined ? NOT_MINE : { kind: "assigned", assignment, why: WHY };
     },
   };
 }

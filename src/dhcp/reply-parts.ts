@@ -1,0 +1,26 @@
+/** What a reply is made of, before it is octets. */
+
+import type { Ipv4Address } from "../model/ipv4-address.ts";
+import type { ReplyOptions } from "./reply-options.ts";
+import type { DhcpRequest } from "./request.ts";
+import type { ReplyDecision } from "./rules.ts";
+
+/** The part of a {@link ReplyDecision} that is answered. */
+export type Reply = Extract<ReplyDecision, { kind: "reply" }>;
+
+/** What encodeReply() counts. */
+export interface EncodeCounters {
+  /** Options that did not fit and were left out whole. */
+  optionsOmitted: number;
+}
+
+/** What encodeReply() encodes. */
+export interface ReplyParts {
+  readonly request: DhcpRequest;
+  readonly reply: Reply;
+  /** Option 54. */
+  readonly serverIdentifier: Ipv4Address;
+  /** What plugins add and take out. */
+  readonly changes: ReplyOptions;
+  readonly counters: EncodeCounters;
+}
