@@ -1,34 +1,28 @@
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import fc from "fast-check";
-import { describe, expect, onTestFinished, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import {
   addressListOption,
   addressOption,
   type ChainVerdict,
-  createDhcpCounters,
-  type DecideRequest,
   type DhcpServerOptions,
   decodeRoutes,
   type ExchangeEvent,
   encodeRoutes,
   messageTypeName,
-  type OptionProfile,
   platformRoutes,
-  serveDhcp,
   walkOptions,
 } from "../../src/dhcp/index.ts";
 import {
   formatIpv4,
   IPV4_BROADCAST,
   IPV4_UNSPECIFIED,
-  type Ipv4Address,
   ipv4Plus,
   parseIpv4,
   parseSubnet,
 } from "../../src/model/ipv4-address.ts";
 import { MAC_BROADCAST, type MacAddress } from "../../src/model/mac-address.ts";
-import { createMemoryFrameSocket } from "../../src/net/memory-frame-socket.ts";
 import { readWithDhcpPackage } from "../dhcp-peer.ts";
 import {
   CLIENT_IP,
@@ -42,14 +36,13 @@ import {
   profileWith,
   RELAY_MAC,
   type RequestSpec,
-  readReply,
   requestFrame,
   SERVER_IP,
   SERVER_MAC,
   UNKNOWN_MAC,
 } from "./packets.ts";
+import { PORT, startServer } from "./test-server.ts";
 
-const PORT = 7;
 const RELAY = parseIpv4("10.1.0.1");
 const RELAYED: EnvelopeSpec = {
   sourceMac: RELAY_MAC,
@@ -63,55 +56,6 @@ const UNICAST: EnvelopeSpec = {
   sourceIp: CLIENT_IP,
   destinationIp: SERVER_IP,
 };
-
-/** A server on a memory socket, with an inventory that a test may change. */
-function startServer(changes: Partial<DhcpServerOptions> & { profile?: OptionProfile } = {}) {
-  const socket = createMemoryFrameSocket({ hardwareAddress: SERVER_MAC, ifindex: 1 });
-  const profile = changes.profile ?? profileWith();
-  const inventory = new Map<MacAddress, Ipv4Address>([
-    [CLIENT_MAC, CLIENT_IP],
-    [OTHER_MAC, OTHER_IP],
-  ]);
-  const decide: DecideRequest = (request) => {
-    const address = inventory.get(request.chaddr);
-    if (address === undefined) return { kind: "unknown" };
-    const assignment = { address, profile, hostname: "web-0", container: "c-1" };
-    return { kind: "assigned", assignment };
-  };
-  const counters = createDhcpCounters();
-  const stop = new AbortController();
-  const base = {
-    socket,
-    decide,
-    now: () => 0,
-    serverAddress: SERVER_IP,
-    counters,
-    signal: stop.signal,
-  };
-  const done = serveDhcp({ ...base, ...changes });
-  onTestFinished(async () => {
-    stop.abort();
-    await done;
-    const { replies, received, drops } = counters;
-    const dropped = [...drops.values()].reduce((sum, count) => sum + count, 0);
-    expect(replies.DHCPOFFER + replies.DHCPACK + replies.DHCPNAK + dropped).toBe(received);
-  });
-  const sendFrame = (bytes: Uint8Array) => {
-    socket.sent.length = 0;
-    socket.inject(bytes, { ifindex: PORT });
-    return socket.sent.map((frame) => ({ ...readReply(frame.bytes), ifindex: frame.ifindex }));
-  };
-  const send = (spec: RequestSpec, envelope?: EnvelopeSpec) =>
-    sendFrame(requestFrame(spec, envelope));
-  const ask = (spec: RequestSpec, envelope?: EnvelopeSpec) => {
-    const [reply, ...more] = send(spec, envelope);
-    if (reply === undefined || more.length > 0) {
-      throw new Error(`${more.length} more replies, drops ${JSON.stringify([...counters.drops])}`);
-    }
-    return reply;
-  };
-  return { socket, inventory, counters, send, sendFrame, ask };
-}
 
 const DISCOVER: RequestSpec = { type: "DHCPDISCOVER" };
 const request = (options: Record<number, Uint8Array | number[]>): RequestSpec => ({
