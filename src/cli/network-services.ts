@@ -8,6 +8,7 @@ import {
   type DecideRequest,
   type DhcpCounters,
   type ExchangeEvent,
+  type ReplyPolicy,
   SERVER_PORT,
   serveDhcp,
 } from "../dhcp/index.ts";
@@ -40,6 +41,10 @@ export interface NetworkServicesOptions {
   readonly interfaceName: string;
   readonly poller: Poller;
   readonly decide: DecideRequest;
+  /** What the network's owner decides about its answers; absent: the server's defaults. */
+  readonly policy?: ReplyPolicy;
+  /** True: a client that declined its address waits before it is offered one again. */
+  readonly holdAfterDecline?: boolean;
   /** Relay agents have their address in here; absent: none is answered. */
   readonly relays?: Ipv4Subnet;
   /** The port of a client behind an interface that is a bridge; absent where assignments name their port. */
@@ -107,6 +112,8 @@ async function answerDhcp(
     counters,
     signal: stop.signal,
     onDrop: ({ reason, sourceMac }) => log.debug({ reason, sourceMac }, "DHCP frame dropped"),
+    ...(options.policy !== undefined && { policy: options.policy }),
+    holdAfterDecline: options.holdAfterDecline === true,
     ...(relays !== undefined && { relays }),
     ...(findPort !== undefined && { findPort }),
   });

@@ -76,7 +76,7 @@ async function startServices(
   link: Link,
 ): Promise<NetworkServices> {
   const { interfaceName, log } = options;
-  const { gateway, subnet } = inventory.network;
+  const { gateway, subnet, bootp, rapidCommit, refuseUnknown, decline } = inventory.network;
   const isGateway =
     gateway !== undefined && link.addresses.some((a) => a.startsWith(`${formatIpv4(gateway)}/`));
   const resolver = createInventoryResolver(inventory, { isGateway });
@@ -98,6 +98,8 @@ async function startServices(
     interfaceName,
     poller: new Poller(),
     decide: createChain([createHardwarePlugin(resolver), createNmPlugin(resolver)]).decide,
+    policy: { bootp, rapidCommit, ...(refuseUnknown && { refuseUnknown: subnet }) },
+    holdAfterDecline: decline === "hold",
     relays: subnet,
     ...(link.kind === "bridge" && { findPort: (mac) => findBridgePort(interfaceName, mac) }),
     directory: containers,

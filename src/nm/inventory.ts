@@ -37,6 +37,14 @@ const NetworkSchema = z.strictObject({
   domain: z.string().max(253).optional(),
   leaseSeconds: z.int().min(60).max(LEASE_INFINITE).default(86_400),
   mtu: z.int().min(576).max(65_535).default(1500),
+  /** Answer clients that speak BOOTP only. */
+  bootp: z.boolean().default(false),
+  /** Acknowledge a DHCPDISCOVER at once if it asks for that (RFC 4039). */
+  rapidCommit: z.boolean().default(false),
+  /** No other server answers here: a client that is not in the inventory is refused what only we could have given it. */
+  refuseUnknown: z.boolean().default(false),
+  /** What a client that declined its address gets next: an offer at once, or silence for a while. */
+  decline: z.enum(["offer", "hold"]).default("offer"),
 });
 
 const HostnameSchema = z
