@@ -46,7 +46,7 @@ export function readMac(bytes: Uint8Array, offset: number): MacAddress {
 /** Writes six octets at `offset`, network byte order. The caller has checked the bounds. */
 export function writeMac(bytes: Uint8Array, offset: number, mac: MacAddress): void {
   const high = Math.floor(mac / 2 ** 32);
-  const low = mac % 2 ** 32;
+  const low = mac >>> 0; // modulo 2^32, without the cost of a division
   bytes[offset] = high >>> 8;
   bytes[offset + 1] = high;
   bytes[offset + 2] = low >>> 24;
@@ -57,7 +57,7 @@ export function writeMac(bytes: Uint8Array, offset: number, mac: MacAddress): vo
 
 /** True for group (multicast and broadcast) addresses: the low bit of the first octet is set. */
 export function isGroupMac(mac: MacAddress): boolean {
-  return Math.floor(mac / 2 ** 40) % 2 === 1;
+  return ((mac / 2 ** 40) & 1) === 1;
 }
 
 /** The address `count` after `mac`. The caller stays inside the 48-bit space. */

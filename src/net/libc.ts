@@ -18,9 +18,7 @@ const call = {
   bind: libc.func("int bind(int fd, void *address, uint32_t size)"),
   connect: libc.func("int connect(int fd, void *address, uint32_t size)"),
   listen: libc.func("int listen(int fd, int backlog)"),
-  sendto: libc.func(
-    "int64_t sendto(int fd, void *data, size_t size, int flags, void *address, uint32_t addressSize)",
-  ),
+  sendmmsg: libc.func("int sendmmsg(int fd, void *messages, uint32_t count, int flags)"),
   mmap: libc.func(
     "void *mmap(void *hint, size_t length, int protection, int flags, int fd, int64_t offset)",
   ),
@@ -35,6 +33,8 @@ const call = {
 /** Memory shared with the kernel; {@link MappedMemory.unmap} ends it, and the bytes must not be touched afterwards. */
 export interface MappedMemory {
   readonly buffer: ArrayBuffer;
+  /** Where it starts, for structures that the kernel reads. */
+  readonly address: bigint;
   unmap(): void;
 }
 
@@ -120,22 +120,37 @@ export function startConnect(fd: number, address: Buffer): string | undefined {
   return name === "EINPROGRESS" ? undefined : name;
 }
 
-/** Asks the kernel to send what stands in a transmit ring. @returns undefined, or the errno name */
-export function kickTransmitRing(fd: number, address: Buffer): string | undefined {
+/**
+ * Sends `count` messages (struct mmsghdr) that start at `address`, without waiting.
+ *
+ * @returns how many were sent, from the first on; -1 if the first one was refused
+ */
+export function sendMessages(fd: number, address: bigint, count: number): number {
   const MSG_DONTWAIT = 0x40;
-  const sent = call.sendto(fd, null, 0, MSG_DONTWAIT, address, address.length);
-  return Number(sent) < 0 ? lastErrno() : undefined;
+  return call.sendmmsg(fd, address, count, MSG_DONTWAIT);
 }
 
 /** Maps `length` bytes of a descriptor, shared, readable and writable. */
 export function mapShared(fd: number, length: number): MappedMemory {
-  const PROT_READ_WRITE = 3;
   const MAP_SHARED = 1;
-  const pointer = call.mmap(null, length, PROT_READ_WRITE, MAP_SHARED, fd, 0);
-  if (koffi.address(pointer) === 0xffff_ffff_ffff_ffffn) checked(-1, "map a packet ring");
+  return mapMemory(fd, length, MAP_SHARED);
+}
+
+/** Maps `length` zero bytes of memory that stays where it is, so that the kernel can be given its address. */
+export function mapAnonymous(length: number): MappedMemory {
+  const MAP_PRIVATE_ANONYMOUS = 0x22;
+  return mapMemory(-1, length, MAP_PRIVATE_ANONYMOUS);
+}
+
+function mapMemory(fd: number, length: number, flags: number): MappedMemory {
+  const PROT_READ_WRITE = 3;
+  const pointer = call.mmap(null, length, PROT_READ_WRITE, flags, fd, 0);
+  const address = koffi.address(pointer);
+  if (address === 0xffff_ffff_ffff_ffffn) checked(-1, "map memory for packets");
   return {
     buffer: koffi.view(pointer, length),
-    unmap: () => void checked(call.munmap(pointer, length), "unmap a packet ring"),
+    address,
+    unmap: () => void checked(call.munmap(pointer, length), "unmap memory for packets"),
   };
 }
 
@@ -151,6 +166,11 @@ export function pollAsync(fds: Buffer, count: number, timeoutMs: number): Promis
       else resolve(ready);
     });
   });
+}
+
+/** As {@link pollAsync}, but blocks the calling thread. */
+export function pollNow(fds: Buffer, count: number, timeoutMs: number): number {
+  return call.poll(fds, count, timeoutMs);
 }
 
 /** A descriptor that becomes readable when 8 bytes are written to it. */

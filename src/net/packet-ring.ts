@@ -1,6 +1,6 @@
 /**
- * An AF_PACKET socket with memory-mapped TPACKET_V2 receive and transmit rings. Frames are read and written in
- * the kernel's memory; one system call sends a batch. The kernel filter is attached before bind, so that no
+ * An AF_PACKET socket with a memory-mapped TPACKET_V2 receive ring: frames are read in the kernel's memory. One
+ * system call sends a batch (transmit-batch.ts). The kernel filter is attached before bind, so that no
  * unfiltered frame is ever queued.
  *
  * @see Linux Documentation/networking/packet_mmap.rst
@@ -23,16 +23,17 @@ import {
   attachSocketFilter,
   bindSocket,
   getSocketOption,
-  kickTransmitRing,
   type MappedMemory,
   mapShared,
   openSocket,
+  pollNow,
   SOCK_RAW,
   setSocketFlag,
   setSocketOption,
   socketName,
 } from "./libc.ts";
-import type { Poller } from "./poller.ts";
+import { type Poller, pollTable } from "./poller.ts";
+import { TransmitBatch } from "./transmit-batch.ts";
 
 const SOL_SOCKET = 1;
 const SO_RCVBUFFORCE = 33;
@@ -40,30 +41,21 @@ const SOL_PACKET = 263;
 const PACKET_RX_RING = 5;
 const PACKET_STATISTICS = 6;
 const PACKET_VERSION = 10;
-const PACKET_TX_RING = 13;
-const PACKET_LOSS = 14;
 const PACKET_IGNORE_OUTGOING = 23;
 const TPACKET_V2 = 1;
 const ETH_P_ALL = 0x0003;
-const ETH_P_IP = 0x0800;
 
 const TP_STATUS_KERNEL = 0;
 const TP_STATUS_USER = 1;
 const TP_STATUS_LOSING = 4;
 const TP_STATUS_CSUM_NOT_READY = 8;
 const TP_STATUS_VLAN_VALID = 0x10;
-const TX_AVAILABLE = 0;
-const TX_SEND_REQUEST = 1;
-const TX_WRONG_FORMAT = 4;
 
 /** Offsets in struct tpacket2_hdr (status at 0), followed by struct sockaddr_ll at 32. */
 const HEADER = { length: 4, snapLength: 8, mac: 12, vlanTci: 24, linkAddress: 32 };
-/** Where a frame to send starts: TPACKET2_HDRLEN - sizeof(struct sockaddr_ll). */
-const TX_DATA_OFFSET = 32;
 const SLOT_BYTES = 2048;
 const BLOCK_BYTES = 64 * 1024;
 const RX_SLOTS = 4096;
-const TX_SLOTS = 512;
 /** Frames handled before the event loop gets a turn. */
 const BATCH_FRAMES_MAX = 256;
 const REMOVAL_CHECK_MS = 250;
@@ -99,11 +91,9 @@ export function openPacketRing(options: PacketRingOptions): PacketRing {
     attachSocketFilter(fd, encodeBpf(filter));
     setSocketFlag(fd, SOL_PACKET, PACKET_VERSION, TPACKET_V2);
     setSocketFlag(fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, 1);
-    setSocketFlag(fd, SOL_PACKET, PACKET_LOSS, 1);
     setSocketFlag(fd, SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER_BYTES);
     setSocketOption(fd, SOL_PACKET, PACKET_RX_RING, ringRequest(RX_SLOTS));
-    setSocketOption(fd, SOL_PACKET, PACKET_TX_RING, ringRequest(TX_SLOTS));
-    const memory = mapShared(fd, (RX_SLOTS + TX_SLOTS) * SLOT_BYTES);
+    const memory = mapShared(fd, RX_SLOTS * SLOT_BYTES);
     bindSocket(fd, linkAddress(ETH_P_ALL, ifindex), options.interfaceName);
     const hardwareAddress = readHardwareAddress(options.interfaceName);
     return new PacketRing({ fd, memory, ifindex, hardwareAddress, poller: options.poller });
@@ -144,12 +134,9 @@ export class PacketRing implements FrameSocket {
   readonly #poller: Poller;
   readonly #words: Int32Array;
   readonly #frame: ReceivedFrame;
-  readonly #transmitSlots: TransmitBuffer[];
-  readonly #destination: Buffer;
+  readonly #transmit: TransmitBatch;
+  readonly #pollTable: Buffer;
   #receiveSlot = 0;
-  #transmitSlot = 0;
-  #pending = 0;
-  #pendingIfindex = 0;
   #draining = false;
   #removalTimer: NodeJS.Timeout | undefined;
   #closed = false;
@@ -179,22 +166,17 @@ export class PacketRing implements FrameSocket {
       vlanId: 0,
       checksumNotReady: false,
     };
-    this.#transmitSlots = Array.from({ length: TX_SLOTS }, (_, slot) => {
-      const start = transmitOffset(slot) + TX_DATA_OFFSET;
-      return {
-        bytes: new Uint8Array(buffer, start, FRAME_BYTES_MAX),
-        view: new DataView(buffer, start, FRAME_BYTES_MAX),
-      };
-    });
-    this.#destination = linkAddress(ETH_P_IP, parts.ifindex);
+    this.#transmit = new TransmitBatch(parts.fd);
+    this.#pollTable = pollTable([parts.fd]);
   }
 
   async receive(handler: FrameHandler, signal: AbortSignal): Promise<void> {
     if (signal.aborted || this.#closed) return;
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     this.#poller.watch(this.#fd, (failed) => {
-      this.#drain(handler);
+      const handled = this.#drain(handler);
       if (failed) this.#watchRemoval(reject);
+      return handled > 0;
     });
     this.#endReceive = resolve;
     signal.addEventListener("abort", () => resolve(), { once: true });
@@ -207,38 +189,22 @@ export class PacketRing implements FrameSocket {
   }
 
   reserve(): TransmitBuffer | undefined {
-    const status = Atomics.load(this.#words, transmitOffset(this.#transmitSlot) / 4);
-    if (status !== TX_AVAILABLE && status !== TX_WRONG_FORMAT) {
-      this.#flush();
-      if (Atomics.load(this.#words, transmitOffset(this.#transmitSlot) / 4) !== TX_AVAILABLE) {
-        this.counters.transmitFailed += 1;
-        return undefined;
-      }
-    }
-    const slot = this.#transmitSlots[this.#transmitSlot]!;
-    slot.bytes.fill(0);
-    return slot;
+    if (this.#closed) return undefined; // an answer that took long may come after the end
+    if (this.#transmit.isFull) this.#flush();
+    return this.#transmit.reserve();
   }
 
   commit(length: number, ifindex: number): void {
-    if (this.#pending > 0 && this.#pendingIfindex !== ifindex) this.#flush();
-    const offset = transmitOffset(this.#transmitSlot);
-    this.#words[(offset + HEADER.length) / 4] = length;
-    Atomics.store(this.#words, offset / 4, TX_SEND_REQUEST);
-    this.#transmitSlot = (this.#transmitSlot + 1) % TX_SLOTS;
-    this.#pending += 1;
-    this.#pendingIfindex = ifindex;
-    // Inside a batch one system call sends many; a slot that wraps onto an unsent one would stall the ring.
-    if (!this.#draining || this.#pending >= TX_SLOTS / 2) this.#flush();
+    if (this.#closed) return;
+    this.#transmit.commit(length, ifindex);
+    this.counters.transmitted += 1;
+    if (!this.#draining) this.#flush();
   }
 
   #flush(): void {
-    if (this.#pending === 0) return;
-    this.#destination.writeInt32LE(this.#pendingIfindex, 4);
-    const failure = kickTransmitRing(this.#fd, this.#destination);
-    if (failure === undefined) this.counters.transmitted += this.#pending;
-    else this.counters.transmitFailed += this.#pending;
-    this.#pending = 0;
+    const refused = this.#transmit.flush();
+    this.counters.transmitted -= refused;
+    this.counters.transmitFailed += refused;
   }
 
   /** Asks the kernel how many frames it dropped because the ring was full; the kernel's own counter restarts. */
@@ -257,11 +223,36 @@ export class PacketRing implements FrameSocket {
     this.#endReceive();
     closeSync(this.#fd);
     this.#memory.unmap();
+    this.#transmit[Symbol.dispose]();
   }
 
-  #drain(handler: FrameHandler): void {
+  /**
+   * Handles what is in the ring now, at most one batch, and sends what the handler queued. For programs that own their
+   * thread, such as a load generator; servers use {@link PacketRing.receive}.
+   *
+   * @returns how many frames were handled
+   */
+  receiveNow(handler: FrameHandler): number {
+    return this.#drain(handler);
+  }
+
+  /** Blocks the calling thread until a frame has arrived or `timeoutMs` have passed. */
+  waitReadable(timeoutMs: number): void {
+    pollNow(this.#pollTable, 1, timeoutMs);
+  }
+
+  /** Sends all frames that `action` commits with one system call, as they are from inside a handler. */
+  sendTogether(action: () => void): void {
     this.#draining = true;
-    for (let count = 0; count < BATCH_FRAMES_MAX && !this.#closed; count += 1) {
+    action();
+    this.#draining = false;
+    this.#flush();
+  }
+
+  #drain(handler: FrameHandler): number {
+    this.#draining = true;
+    let count = 0;
+    for (; count < BATCH_FRAMES_MAX && !this.#closed; count += 1) {
       const offset = this.#receiveSlot * SLOT_BYTES;
       const status = Atomics.load(this.#words, offset / 4);
       if ((status & TP_STATUS_USER) === 0) break;
@@ -272,6 +263,7 @@ export class PacketRing implements FrameSocket {
     }
     this.#draining = false;
     if (!this.#closed) this.#flush();
+    return count;
   }
 
   #present(offset: number, status: number): void {
@@ -311,8 +303,4 @@ export class PacketRing implements FrameSocket {
     const IFINDEX_OFFSET = 4;
     return socketName(this.#fd, LINK_ADDRESS_BYTES).readInt32LE(IFINDEX_OFFSET) !== this.ifindex;
   }
-}
-
-function transmitOffset(slot: number): number {
-  return (RX_SLOTS + slot) * SLOT_BYTES;
 }

@@ -53,6 +53,45 @@ describe.skipIf(!canMakeNamespaces && !process.env["CI"])("packet ring (needs ro
     expect(sender.counters).toMatchObject({ transmitted: count + 2, transmitFailed: 0 });
   });
 
+  test("a frame that the kernel refuses costs only itself, and none is sent after the end", async () => {
+    using left = makeNamespace("left");
+    using right = makeNamespace("right");
+    connect(left.name, "a", right.name, "b");
+    const poller = new Poller();
+    const socket = inNamespace(left.name, () =>
+      openPacketRing({ interfaceName: "a", udpPort: 67, bootpOp: 1, poller }),
+    );
+    const NO_INTERFACE = 9999;
+    socket.sendTogether(() => {
+      for (const ifindex of [socket.ifindex, NO_INTERFACE, NO_INTERFACE, socket.ifindex]) {
+        const buffer = socket.reserve()!;
+        socket.commit(writeFrame(buffer.bytes, buffer.view, 67, 1), ifindex);
+      }
+    });
+    expect(socket.counters).toMatchObject({ transmitted: 2, transmitFailed: 2 });
+    await socket[Symbol.asyncDispose]();
+    expect(socket.reserve()).toBeUndefined();
+    socket.commit(300, socket.ifindex);
+    expect(socket.counters).toMatchObject({ transmitted: 2, transmitFailed: 2 });
+  });
+
+  test("a program that owns its thread waits for frames by itself", async () => {
+    using left = makeNamespace("left");
+    using right = makeNamespace("right");
+    connect(left.name, "a", right.name, "b");
+    const poller = new Poller();
+    const open = (name: string, interfaceName: string) =>
+      inNamespace(name, () => openPacketRing({ interfaceName, udpPort: 67, bootpOp: 1, poller }));
+    await using sender = open(left.name, "a");
+    await using receiver = open(right.name, "b");
+    expect(receiver.receiveNow(() => undefined)).toBe(0);
+    send(sender, 67, 1);
+    receiver.waitReadable(5_000);
+    const lengths: number[] = [];
+    expect(receiver.receiveNow(({ length }) => lengths.push(length))).toBe(1);
+    expect(lengths).toEqual([300]);
+  });
+
   test("a missing interface is one clear error", () => {
     const poller = new Poller();
     expect(() =>
