@@ -2,6 +2,7 @@
 import { z } from "zod";
 import {
   type Assignment,
+  type BootProfile,
   type ClasslessRoute,
   createOptionProfile,
   type OptionProfile,
@@ -26,6 +27,7 @@ import {
   macPlus,
 } from "../model/mac-address.ts";
 import { Ipv4Schema, MacSchema, SubnetSchema, validate } from "../model/schema.ts";
+import { type BootFiles, BootSchema, bootProfileOf } from "./boot-description.ts";
 
 const LEASE_INFINITE = 0xffff_ffff;
 const RANGE_COUNT_MAX = 1_000_000;
@@ -73,6 +75,9 @@ const RangeSchema = z.strictObject({
   count: z.int().min(1).max(RANGE_COUNT_MAX),
 });
 
+/** A physical host; `boot` replaces the inventory's own, `{}` boots nothing. */
+const HostSchema = NicSchema.omit({ container: true }).extend({ boot: BootSchema.optional() });
+
 const InventorySchema = z.strictObject({
   network: NetworkSchema,
   /** Tenants' NICs. */
@@ -80,7 +85,9 @@ const InventorySchema = z.strictObject({
   /** MAC n has address n. */
   ranges: z.array(RangeSchema).default([]),
   /** Physical hosts, answered by the hardware manager. */
-  hosts: z.array(NicSchema.omit({ container: true })).default([]),
+  hosts: z.array(HostSchema).default([]),
+  /** What hosts boot that say nothing else. */
+  boot: BootSchema.optional(),
 });
 
 export type InventoryDescription = z.infer<typeof InventorySchema>;
@@ -228,7 +235,10 @@ export function createInventoryResolver(
   const tenants = profileOf(inventory, platformRoutesOf(inventory, isGateway));
   const nics = new Map(inventory.nics.map((nic) => [nic.mac, assignmentOf(nic, tenants)]));
   const hostProfile = profileOf(inventory, undefined);
-  const hosts = new Map(inventory.hosts.map((host) => [host.mac, assignmentOf(host, hostProfile)]));
+  const boots = createBootProfiles(inventory.boot);
+  const hosts = new Map(
+    inventory.hosts.map((host) => [host.mac, assignmentOf(host, hostProfile, boots(host.boot))]),
+  );
   const ranges = [...inventory.ranges].sort((a, b) => a.mac - b.mac);
   const named = new Set([...inventory.nics, ...inventory.hosts].map(({ address }) => address));
   const macs = new Map(inventory.nics.map(({ mac, address }) => [address, mac]));
@@ -250,15 +260,25 @@ export function createInventoryResolver(
   };
 }
 
+/** What a host boots: its own description, else the common one, which is encoded once. */
+function createBootProfiles(
+  common: BootFiles | undefined,
+): (own: BootFiles | undefined) => BootProfile | undefined {
+  const shared = common && bootProfileOf(common);
+  return (own) => (own === undefined ? shared : bootProfileOf(own));
+}
+
 function assignmentOf(
   nic: Omit<NicDescription, "container"> & { readonly container?: string | undefined },
   profile: OptionProfile,
+  boot?: BootProfile,
 ): Assignment {
   const { address, hostname, container } = nic;
   return {
     address,
     profile,
     ...(hostname !== undefined && { hostname }),
+    ...(boot !== undefined && { boot }),
     container: container ?? unnamedContainer(nic.mac),
   };
 }
