@@ -1,5 +1,6 @@
 /** `goalstate serve`: DHCP, wire server and metadata on an interface that exists already. */
 import type { Logger } from "pino";
+import packageJson from "../../package.json" with { type: "json" };
 import { type ContainerStatus, keys } from "../model/documents.ts";
 import { FabricError } from "../model/errors.ts";
 import { formatIpv4 } from "../model/ipv4-address.ts";
@@ -18,6 +19,8 @@ import { createChain, createHardwarePlugin, createNmPlugin } from "../wds/index.
 import type { WireObserver } from "../wireserver/index.ts";
 import { aborted } from "./aborted.ts";
 import { createReach, type Reach, reachByContact, reachByExchange } from "./boot-milestones.ts";
+import { openControlServer } from "./control/control-server.ts";
+import { fabricRoutes } from "./control/running-fabrics.ts";
 import { type DataFolder, openDataFolder } from "./data-folder.ts";
 import { loadInventoryContainers } from "./inventory-containers.ts";
 import { type NetworkServices, startNetworkServices } from "./network-services.ts";
@@ -50,6 +53,13 @@ export async function runServe(options: ServeOptions): Promise<void> {
   await using data = await openDataFolder(options.data);
   await using _addresses = await holdPlatformAddresses(data.store, interfaceName);
   await using services = await startServices(options, data, inventory, link);
+  const networks = [interfaceName];
+  const info = { command: "serve", networks, pid: process.pid, version: packageJson.version };
+  await using _control = await openControlServer({
+    folder: data.path,
+    routes: [fabricRoutes(info)],
+    log,
+  });
   print("ready");
   await Promise.race([aborted(signal), services.ended]);
   const drops = Object.fromEntries(services.counters.drops);
