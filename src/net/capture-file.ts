@@ -1,6 +1,6 @@
 /**
- * Capture files in the classic pcap format, read and written. Wireshark and tcpdump read what this
- * writes; pcapng is refused by name.
+ * Capture files in the classic pcap format, read and written; pcapng is read (pcapng.ts). Wireshark and
+ * tcpdump read what this writes.
  *
  * ```
  * file, then records:    magic(4) major(2) minor(2) zone(4) accuracy(4) snaplen(4) linktype(4)
@@ -11,6 +11,23 @@
  */
 import { type FileHandle, open, readFile } from "node:fs/promises";
 import { FabricError } from "../model/errors.ts";
+import {
+  type Capture,
+  type CapturedFrame,
+  type CaptureEnd,
+  type CaptureMalformed,
+  type CaptureResolution,
+  RECORD_BYTES_MAX,
+} from "./capture.ts";
+import { decodePcapng, PCAPNG_SECTION } from "./pcapng.ts";
+
+export type {
+  Capture,
+  CapturedFrame,
+  CaptureEnd,
+  CaptureMalformed,
+  CaptureResolution,
+} from "./capture.ts";
 
 /** Frames are cut to this many bytes when written, unless told otherwise. */
 export const SNAPLEN_DEFAULT = 262_144;
@@ -22,51 +39,11 @@ const FILE_HEADER_BYTES = 24;
 const RECORD_HEADER_BYTES = 16;
 const MAGIC_MICROSECONDS = 0xa1b2_c3d4;
 const MAGIC_NANOSECONDS = 0xa1b2_3c4d;
-const MAGIC_PCAPNG = 0x0a0d_0d0a;
 const LINKTYPE_ETHERNET = 1;
 /** The linktype field's upper half holds flags about the frame check sequence. */
 const LINKTYPE_MASK = 0xffff;
-/** No frame is longer (Wireshark's limit): a greater length means that the file is damaged. */
-const RECORD_BYTES_MAX = 262_144;
-
-/** What the fraction of a second counts. */
-export type CaptureResolution = "microseconds" | "nanoseconds";
-
-/** One captured Ethernet frame. */
-export interface CapturedFrame {
-  /** Since the Unix epoch. A bigint: nanoseconds do not fit in a double. */
-  readonly timestampNs: bigint;
-  /** A view into the bytes that were read. */
-  readonly bytes: Uint8Array;
-  /** Length on the wire; greater than `bytes.length` if the frame was cut. */
-  readonly wireLength: number;
-}
-
 /**
- * Where the file's records end: at its last byte, inside a record, or at a record that cannot be
- * one.
- */
-export type CaptureEnd =
-  | { readonly kind: "complete" }
-  | { readonly kind: "truncated" | "damaged"; readonly offset: number };
-
-/** A capture file's content. All whole frames are there, whatever its end. */
-export interface Capture {
-  readonly kind: "capture";
-  readonly resolution: CaptureResolution;
-  readonly snaplen: number;
-  readonly frames: readonly CapturedFrame[];
-  readonly end: CaptureEnd;
-}
-
-/** Why bytes are no capture file that this reads. */
-export type CaptureMalformed = {
-  readonly kind: "malformed";
-  readonly reason: "too-short" | "not-pcap" | "is-pcapng" | "unknown-version" | "not-ethernet";
-};
-
-/**
- * Decodes a whole pcap file of either byte order and resolution. Never throws; frames are views of
+ * Decodes a whole pcap file of either byte order and resolution, or a pcapng file. Never throws; frames are views of
  * `bytes`.
  */
 export function decodeCapture(bytes: Uint8Array): Capture | CaptureMalformed {
@@ -74,8 +51,8 @@ export function decodeCapture(bytes: Uint8Array): Capture | CaptureMalformed {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const format = findFormat(view);
   if (format === undefined) {
-    const reason = view.getUint32(0) === MAGIC_PCAPNG ? "is-pcapng" : "not-pcap";
-    return { kind: "malformed", reason };
+    if (view.getUint32(0) === PCAPNG_SECTION) return decodePcapng(bytes);
+    return { kind: "malformed", reason: "not-pcap" };
   }
   const { little, resolution } = format;
   if (view.getUint16(4, little) !== 2) return { kind: "malformed", reason: "unknown-version" };
@@ -96,10 +73,11 @@ export async function readCapture(source: string | Uint8Array): Promise<Capture>
   const decoded = decodeCapture(typeof source === "string" ? await readBytes(source) : source);
   if (decoded.kind === "capture") return decoded;
   const { reason } = decoded;
-  const fix = reason === "is-pcapng" ? `; convert it: tshark -r ${name} -F pcap -w new.pcap` : "";
+  const fix =
+    reason === "not-ethernet" ? "; capture on one interface (tcpdump -i eth0, not -i any)" : "";
   throw new FabricError(
     "ERR_CAPTURE_FORMAT",
-    `${name} is not an Ethernet pcap file (${reason})${fix}`,
+    `${name} is not an Ethernet pcap or pcapng file (${reason})${fix}`,
   );
 }
 
