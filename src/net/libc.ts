@@ -19,6 +19,10 @@ const call = {
   connect: libc.func("int connect(int fd, void *address, uint32_t size)"),
   listen: libc.func("int listen(int fd, int backlog)"),
   sendmmsg: libc.func("int sendmmsg(int fd, void *messages, uint32_t count, int flags)"),
+  send: libc.func("int64_t send(int fd, void *data, size_t size, int flags)"),
+  recvfrom: libc.func(
+    "int64_t recvfrom(int fd, void *buffer, size_t size, int flags, void *address, void *addressBytes)",
+  ),
   mmap: libc.func(
     "void *mmap(void *hint, size_t length, int protection, int flags, int fd, int64_t offset)",
   ),
@@ -54,6 +58,7 @@ function checked(result: number, action: string): number {
 }
 
 export const AF_INET = 2;
+export const AF_NETLINK = 16;
 export const AF_PACKET = 17;
 export const SOCK_STREAM = 1;
 export const SOCK_DGRAM = 2;
@@ -128,6 +133,24 @@ export function startConnect(fd: number, address: Buffer): string | undefined {
 export function sendMessages(fd: number, address: bigint, count: number): number {
   const MSG_DONTWAIT = 0x40;
   return call.sendmmsg(fd, address, count, MSG_DONTWAIT);
+}
+
+/** Sends one datagram. */
+export function sendMessage(fd: number, message: Buffer, what: string): void {
+  checked(Number(call.send(fd, message, message.length, 0)), `send ${what}`);
+}
+
+/**
+ * Receives one datagram without waiting.
+ *
+ * @param address - filled with the sender's sockaddr
+ * @returns its length in bytes, more than `buffer` holds if it was cut; or the errno name, `EAGAIN` if there is none
+ */
+export function receiveMessage(fd: number, buffer: Buffer, address: Buffer): number | string {
+  const MSG_DONTWAIT_TRUNC = 0x60;
+  const size = new Uint32Array([address.length]);
+  const got = Number(call.recvfrom(fd, buffer, buffer.length, MSG_DONTWAIT_TRUNC, address, size));
+  return got < 0 ? lastErrno() : got;
 }
 
 /** Maps `length` bytes of a descriptor, shared, readable and writable. */

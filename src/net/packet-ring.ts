@@ -36,11 +36,14 @@ import { type Poller, pollTable } from "./poller.ts";
 import { TransmitBatch } from "./transmit-batch.ts";
 
 const SOL_SOCKET = 1;
+const SO_ERROR = 4;
 const SO_RCVBUFFORCE = 33;
+const SO_LOCK_FILTER = 44;
 const SOL_PACKET = 263;
 const PACKET_RX_RING = 5;
 const PACKET_STATISTICS = 6;
 const PACKET_VERSION = 10;
+const PACKET_QDISC_BYPASS = 20;
 const PACKET_IGNORE_OUTGOING = 23;
 const TPACKET_V2 = 1;
 const ETH_P_ALL = 0x0003;
@@ -55,7 +58,11 @@ const TP_STATUS_VLAN_VALID = 0x10;
 const HEADER = { length: 4, snapLength: 8, mac: 12, vlanTci: 24, linkAddress: 32 };
 const SLOT_BYTES = 2048;
 const BLOCK_BYTES = 64 * 1024;
+const BLOCK_SLOTS = BLOCK_BYTES / SLOT_BYTES;
+/** Frames that a ring holds unless its owner says otherwise: a network's burst, in 8 MiB. */
 const RX_SLOTS = 4096;
+/** A ring's share of buffers to send from; 8 at least. */
+const RX_SLOTS_PER_TX_SLOT = 8;
 /** Frames handled before the event loop gets a turn. */
 const BATCH_FRAMES_MAX = 256;
 const REMOVAL_CHECK_MS = 250;
@@ -70,6 +77,17 @@ export interface PacketRingOptions {
   readonly udpPort: number;
   readonly bootpOp: 1 | 2;
   readonly poller: Poller;
+  /** The interface's index, where it is known already; a name may be another's by now. */
+  readonly ifindex?: number;
+  /** Frames that the ring holds, rounded up to whole blocks of 32; 2 KiB of memory each. Default 4096. */
+  readonly receiveFrames?: number;
+  /**
+   * True: frames go straight to the device, past its queueing discipline, and one that it cannot take is refused and
+   * counted; else it may be lost later without a word. For ports that are ours alone, where no traffic policy applies.
+   */
+  readonly bypassQueue?: boolean;
+  /** False where a link monitor says when the interface is gone; else the ring looks itself, after an error. */
+  readonly watchesRemoval?: boolean;
 }
 
 /**
@@ -78,34 +96,42 @@ export interface PacketRingOptions {
  * @throws FabricError ERR_USAGE_INTERFACE if there is no such interface, ERR_NET_SYSTEM_CALL without CAP_NET_RAW
  */
 export function openPacketRing(options: PacketRingOptions): PacketRing {
-  const ifindex = findInterfaceIndex(options.interfaceName);
+  const ifindex = options.ifindex ?? findInterfaceIndex(options.interfaceName);
   if (ifindex === undefined) {
     throw new FabricError(
       "ERR_USAGE_INTERFACE",
       `Cannot receive on "${options.interfaceName}": no such interface; see 'ip link'`,
     );
   }
+  using opened = new DisposableStack();
+  // Protocol 0 receives nothing yet.
   const fd = openSocket(AF_PACKET, SOCK_RAW, 0);
-  try {
-    const filter = bootpFilter(options.udpPort, options.bootpOp, FRAME_BYTES_MAX);
-    attachSocketFilter(fd, encodeBpf(filter));
-    setSocketFlag(fd, SOL_PACKET, PACKET_VERSION, TPACKET_V2);
-    setSocketFlag(fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, 1);
-    setSocketFlag(fd, SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER_BYTES);
-    setSocketOption(fd, SOL_PACKET, PACKET_RX_RING, ringRequest(RX_SLOTS));
-    const memory = mapShared(fd, RX_SLOTS * SLOT_BYTES);
-    bindSocket(fd, linkAddress(ETH_P_ALL, ifindex), options.interfaceName);
-    const hardwareAddress = readHardwareAddress(options.interfaceName);
-    return new PacketRing({ fd, memory, ifindex, hardwareAddress, poller: options.poller });
-  } catch (error) {
-    closeSync(fd);
-    throw error;
-  }
+  opened.defer(() => closeSync(fd));
+  const filter = bootpFilter(options.udpPort, options.bootpOp, FRAME_BYTES_MAX);
+  attachSocketFilter(fd, encodeBpf(filter));
+  const slots = Math.ceil((options.receiveFrames ?? RX_SLOTS) / BLOCK_SLOTS) * BLOCK_SLOTS;
+  const memory = setUpRing(fd, slots, options);
+  opened.defer(() => memory.unmap());
+  bindSocket(fd, linkAddress(ETH_P_ALL, ifindex), options.interfaceName);
+  setSocketFlag(fd, SOL_SOCKET, SO_LOCK_FILTER, 1);
+  const hardwareAddress = readHardwareAddress(options.interfaceName);
+  const ring = new PacketRing({ ...options, fd, memory, slots, ifindex, hardwareAddress });
+  opened.move(); // they are the ring's now
+  return ring;
+}
+
+function setUpRing(fd: number, slots: number, options: PacketRingOptions): MappedMemory {
+  setSocketFlag(fd, SOL_PACKET, PACKET_VERSION, TPACKET_V2);
+  setSocketFlag(fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, 1);
+  if (options.bypassQueue === true) setSocketFlag(fd, SOL_PACKET, PACKET_QDISC_BYPASS, 1);
+  setSocketFlag(fd, SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER_BYTES);
+  setSocketOption(fd, SOL_PACKET, PACKET_RX_RING, ringRequest(slots));
+  return mapShared(fd, slots * SLOT_BYTES);
 }
 
 /** struct tpacket_req: block size, block count, frame size, frame count. */
 function ringRequest(slots: number): Buffer {
-  const blocks = (slots * SLOT_BYTES) / BLOCK_BYTES;
+  const blocks = slots / BLOCK_SLOTS;
   return Buffer.from(new Uint32Array([BLOCK_BYTES, blocks, SLOT_BYTES, slots]).buffer);
 }
 
@@ -119,7 +145,7 @@ function linkAddress(protocol: number, ifindex: number): Buffer {
   return address;
 }
 
-/** A packet socket and its two rings; see {@link openPacketRing}. */
+/** A packet socket and its ring; see {@link openPacketRing}. */
 export class PacketRing implements FrameSocket {
   readonly hardwareAddress: MacAddress;
   readonly ifindex: number;
@@ -136,6 +162,8 @@ export class PacketRing implements FrameSocket {
   readonly #frame: ReceivedFrame;
   readonly #transmit: TransmitBatch;
   readonly #pollTable: Buffer;
+  readonly #slots: number;
+  readonly #watchesRemoval: boolean;
   #receiveSlot = 0;
   #draining = false;
   #removalTimer: NodeJS.Timeout | undefined;
@@ -145,11 +173,15 @@ export class PacketRing implements FrameSocket {
   constructor(parts: {
     fd: number;
     memory: MappedMemory;
+    slots: number;
     ifindex: number;
     hardwareAddress: MacAddress;
     poller: Poller;
+    watchesRemoval?: boolean;
   }) {
     this.#fd = parts.fd;
+    this.#slots = parts.slots;
+    this.#watchesRemoval = parts.watchesRemoval !== false;
     this.#memory = parts.memory;
     this.#poller = parts.poller;
     this.ifindex = parts.ifindex;
@@ -166,7 +198,7 @@ export class PacketRing implements FrameSocket {
       vlanId: 0,
       checksumNotReady: false,
     };
-    this.#transmit = new TransmitBatch(parts.fd);
+    this.#transmit = new TransmitBatch(parts.fd, parts.slots / RX_SLOTS_PER_TX_SLOT);
     this.#pollTable = pollTable([parts.fd]);
   }
 
@@ -175,7 +207,7 @@ export class PacketRing implements FrameSocket {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     this.#poller.watch(this.#fd, (failed) => {
       const handled = this.#drain(handler);
-      if (failed) this.#watchRemoval(reject);
+      if (failed) this.#takeError(reject);
       return handled > 0;
     });
     this.#endReceive = resolve;
@@ -259,7 +291,7 @@ export class PacketRing implements FrameSocket {
       this.#present(offset, status);
       handler(this.#frame);
       Atomics.store(this.#words, offset / 4, TP_STATUS_KERNEL);
-      this.#receiveSlot = (this.#receiveSlot + 1) % RX_SLOTS;
+      this.#receiveSlot = (this.#receiveSlot + 1) % this.#slots;
     }
     this.#draining = false;
     if (!this.#closed) this.#flush();
@@ -280,14 +312,17 @@ export class PacketRing implements FrameSocket {
     if ((status & TP_STATUS_LOSING) !== 0) this.readStatistics();
   }
 
+  /** The error stays pending until it is read; unread, it would make every poll return at once. */
+  #takeError(fail: (error: FabricError) => void): void {
+    getSocketOption(this.#fd, SOL_SOCKET, SO_ERROR, Buffer.alloc(4));
+    if (this.#watchesRemoval) this.#watchRemoval(fail);
+  }
+
   /**
    * After an error: an interface that went down may come up again, or be removed. The kernel reports only the former,
    * so the latter is looked for until a frame arrives.
    */
   #watchRemoval(fail: (error: FabricError) => void): void {
-    // The error stays pending until it is read; unread, it would make every poll return at once.
-    const SO_ERROR = 4;
-    getSocketOption(this.#fd, SOL_SOCKET, SO_ERROR, Buffer.alloc(4));
     clearInterval(this.#removalTimer);
     const { received } = this.counters;
     this.#removalTimer = setInterval(() => {

@@ -6,8 +6,9 @@
 import { FRAME_BYTES_MAX, type TransmitBuffer } from "./frame-socket.ts";
 import { AF_PACKET, type MappedMemory, mapAnonymous, sendMessages } from "./libc.ts";
 
-/** Frames of one system call. Few, so that their memory stays in the processor's cache. */
-export const BATCH_SLOTS = 64;
+/** Most frames of one system call. Few, so that their memory stays in the processor's cache. */
+export const BATCH_SLOTS_MAX = 64;
+const BATCH_SLOTS_MIN = 8;
 const SLOT_BYTES = 2048;
 /** An odd multiple of 2: the IPv4 header after 14 octets of Ethernet is then aligned. */
 const FRAME_OFFSET = 66;
@@ -16,9 +17,8 @@ const FRAME_OFFSET = 66;
 const MESSAGE = { bytes: 64, name: 0, nameLength: 8, vectors: 16, vectorCount: 24 };
 const VECTOR = { bytes: 16, base: 0, length: 8 };
 const LINK_ADDRESS = { bytes: 20, family: 0, protocol: 2, ifindex: 4, addressLength: 11 };
-const VECTORS_OFFSET = BATCH_SLOTS * MESSAGE.bytes;
-const SLOTS_OFFSET = VECTORS_OFFSET + BATCH_SLOTS * VECTOR.bytes;
-const MEMORY_BYTES = SLOTS_OFFSET + BATCH_SLOTS * SLOT_BYTES;
+const VECTORS_OFFSET = BATCH_SLOTS_MAX * MESSAGE.bytes;
+const SLOTS_OFFSET = VECTORS_OFFSET + BATCH_SLOTS_MAX * VECTOR.bytes;
 const ETH_P_IP = 0x0800;
 
 /** Collects frames of one socket and sends them together. */
@@ -30,12 +30,14 @@ export class TransmitBatch implements Disposable {
   #pending = 0;
   #closed = false;
 
-  constructor(fd: number) {
+  /** @param slots - frames that are sent together at most; kept between 8 and {@link BATCH_SLOTS_MAX} */
+  constructor(fd: number, slots: number = BATCH_SLOTS_MAX) {
     this.#fd = fd;
-    this.#memory = mapAnonymous(MEMORY_BYTES);
+    const length = Math.min(Math.max(Math.floor(slots), BATCH_SLOTS_MIN), BATCH_SLOTS_MAX);
+    this.#memory = mapAnonymous(slotOffset(length));
     const { buffer, address } = this.#memory;
     this.#words = new Int32Array(buffer);
-    this.#slots = Array.from({ length: BATCH_SLOTS }, (_, slot) => {
+    this.#slots = Array.from({ length }, (_, slot) => {
       writeMessageHeader(new DataView(buffer), address, slot);
       const start = slotOffset(slot) + FRAME_OFFSET;
       return {
@@ -46,7 +48,7 @@ export class TransmitBatch implements Disposable {
   }
 
   get isFull(): boolean {
-    return this.#pending === BATCH_SLOTS;
+    return this.#pending === this.#slots.length;
   }
 
   /** A zero-filled buffer for the next frame. The batch must not be full. */

@@ -33,3 +33,8 @@ export function connect(a: string, near: string, b: string, far: string): void {
   ip("-n", a, "link", "set", "dev", near, "up");
   ip("-n", b, "link", "set", "dev", far, "up");
 }
+
+/** Applies many lines of `ip` commands in one process, and waits for it. */
+export function ipBatch(namespace: string, lines: readonly string[]): void {
+  execFileSync("ip", ["-n", namespace, "-batch", "-"], { input: `${lines.join("\n")}\n` });
+}
