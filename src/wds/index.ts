@@ -1,5 +1,16 @@
 export { type Chain, type ChainOptions, createChain, type PluginCounters } from "./chain.ts";
 export {
+  JOURNAL_CLIENTS_MAX,
+  JOURNAL_ENTRIES_MAX,
+  JOURNAL_STRANGERS_MAX,
+  Journal,
+  type JournalEntry,
+  type JournalExplanation,
+  type JournalOptions,
+  type JournalOutcome,
+} from "./journal.ts";
+export { JOURNAL_TEXTS_MAX, JOURNAL_TRAILS_MAX } from "./journal-texts.ts";
+export {
   NEXT,
   type NextVerdict,
   type OptionsVerdict,
