@@ -7,6 +7,7 @@ import {
   createDhcpCounters,
   type DecideRequest,
   type DhcpCounters,
+  type DropEvent,
   type ExchangeEvent,
   type ReplyPolicy,
   SERVER_PORT,
@@ -52,6 +53,8 @@ export interface NetworkServicesOptions {
   readonly directory: WireDirectory;
   readonly observer: WireObserver;
   readonly onExchange: (event: ExchangeEvent) => void;
+  /** Told of every DHCP frame what became of it, before `onExchange`; the event is reused. */
+  readonly observe?: (event: ExchangeEvent | DropEvent) => void;
   readonly log: Logger;
 }
 
@@ -85,7 +88,7 @@ async function answerDhcp(
   options: NetworkServicesOptions,
   opened: AsyncDisposableStack,
 ): Promise<{ counters: DhcpCounters; ended: Promise<void> }> {
-  const { namespace, interfaceName, poller, decide, relays, findPort, onExchange, log } = options;
+  const { namespace, interfaceName, poller, decide, relays, findPort, log } = options;
   const holder = inNamespace(namespace, () => openPortHolder(SERVER_PORT));
   if (holder === undefined) {
     const text = "another process holds UDP port 67; it may answer the same clients";
@@ -108,10 +111,13 @@ async function answerDhcp(
     decide,
     now: () => performance.now(),
     serverAddress: WIRE_SERVER_ADDRESS,
-    onExchange,
+    onExchange: (event) => {
+      options.observe?.(event);
+      options.onExchange(event);
+    },
+    onDrop: (event) => options.observe?.(event),
     counters,
     signal: stop.signal,
-    onDrop: ({ reason, sourceMac }) => log.debug({ reason, sourceMac }, "DHCP frame dropped"),
     ...(options.policy !== undefined && { policy: options.policy }),
     holdAfterDecline: options.holdAfterDecline === true,
     ...(relays !== undefined && { relays }),

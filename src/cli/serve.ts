@@ -1,4 +1,5 @@
 /** `goalstate serve`: DHCP, wire server and metadata on an interface that exists already. */
+import { randomInt } from "node:crypto";
 import type { Logger } from "pino";
 import packageJson from "../../package.json" with { type: "json" };
 import { type ContainerStatus, keys } from "../model/documents.ts";
@@ -15,7 +16,7 @@ import {
 } from "../nm/index.ts";
 import type { FabricStore } from "../store/index.ts";
 import { createBootTrace } from "../trace/index.ts";
-import { createChain, createHardwarePlugin, createNmPlugin } from "../wds/index.ts";
+import { createChain, createHardwarePlugin, createNmPlugin, Journal } from "../wds/index.ts";
 import type { WireObserver } from "../wireserver/index.ts";
 import { aborted } from "./aborted.ts";
 import { createReach, type Reach, reachByContact, reachByExchange } from "./boot-milestones.ts";
@@ -52,7 +53,8 @@ export async function runServe(options: ServeOptions): Promise<void> {
   requireRoot("ERR_SERVE_PRIVILEGE", "Raw sockets and interface addresses");
   await using data = await openDataFolder(options.data);
   await using _addresses = await holdPlatformAddresses(data.store, interfaceName);
-  await using services = await startServices(options, data, inventory, link);
+  const journal = new Journal({ now: Date.now, seed: randomInt(2 ** 32) });
+  await using services = await startServices(options, data, inventory, link, journal);
   const networks = [interfaceName];
   const info = { command: "serve", networks, pid: process.pid, version: packageJson.version };
   await using _control = await openControlServer({
@@ -84,6 +86,7 @@ async function startServices(
   data: DataFolder,
   inventory: InventoryDescription,
   link: Link,
+  journal: Journal,
 ): Promise<NetworkServices> {
   const { interfaceName, log } = options;
   const { gateway, subnet, bootp, rapidCommit, refuseUnknown, decline } = inventory.network;
@@ -116,6 +119,7 @@ async function startServices(
     observer: observeGuests(data.store, reach, log),
     log,
     onExchange: (event) => void reachByExchange(reach, event),
+    observe: (event) => journal.observe(event),
   });
 }
 
