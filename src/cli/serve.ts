@@ -16,7 +16,7 @@ import {
 } from "../nm/index.ts";
 import type { FabricStore } from "../store/index.ts";
 import { createBootTrace } from "../trace/index.ts";
-import { createChain, createHardwarePlugin, createNmPlugin, Journal } from "../wds/index.ts";
+import { Journal } from "../wds/index.ts";
 import type { WireObserver } from "../wireserver/index.ts";
 import { aborted } from "./aborted.ts";
 import { createReach, type Reach, reachByContact, reachByExchange } from "./boot-milestones.ts";
@@ -24,6 +24,7 @@ import { openControlServer } from "./control/control-server.ts";
 import { fabricRoutes } from "./control/running-fabrics.ts";
 import { type DataFolder, openDataFolder } from "./data-folder.ts";
 import { loadInventoryContainers } from "./inventory-containers.ts";
+import { createInventoryServer } from "./inventory-server.ts";
 import { type NetworkServices, startNetworkServices } from "./network-services.ts";
 import { holdPlatformAddresses } from "./platform-addresses.ts";
 import { readYaml } from "./read-yaml.ts";
@@ -89,7 +90,7 @@ async function startServices(
   journal: Journal,
 ): Promise<NetworkServices> {
   const { interfaceName, log } = options;
-  const { gateway, subnet, bootp, rapidCommit, refuseUnknown, decline } = inventory.network;
+  const { gateway } = inventory.network;
   const isGateway =
     gateway !== undefined && link.addresses.some((a) => a.startsWith(`${formatIpv4(gateway)}/`));
   const resolver = createInventoryResolver(inventory, { isGateway });
@@ -107,13 +108,12 @@ async function startServices(
     if (isNew) log.info({ container, ...evidence() }, milestone);
     return isNew;
   };
+  const { chain, rules } = createInventoryServer(inventory, resolver);
   return startNetworkServices({
     interfaceName,
     poller: new Poller(),
-    decide: createChain([createHardwarePlugin(resolver), createNmPlugin(resolver)]).decide,
-    policy: { bootp, rapidCommit, ...(refuseUnknown && { refuseUnknown: subnet }) },
-    holdAfterDecline: decline === "hold",
-    relays: subnet,
+    decide: chain.decide,
+    ...rules,
     ...(link.kind === "bridge" && { findPort: (mac) => findBridgePort(interfaceName, mac) }),
     directory: containers,
     observer: observeGuests(data.store, reach, log),
