@@ -1,5 +1,6 @@
 /** What the server counts: every frame once, as a reply or as a drop with its reason. */
 
+import { createIgnoredOptionCounts, type IgnoredOptionCounts } from "./ignored-options.ts";
 import type { DropReason } from "./request.ts";
 import type { SilenceReason } from "./rules.ts";
 
@@ -18,12 +19,18 @@ export type ServerDropReason =
   | "relay.untrusted"
   /** giaddr is our own address. */
   | "relay.self"
+  /** The client, or its relay, asked for an address of a network that is not this one (options 82.5 and 118). */
+  | "subnet.unknown"
   /** The chain threw. */
   | "plugin.error"
   /** The chain assigned 0.0.0.0. */
   | "core.noaddress"
   /** The chain assigned options with another server identifier than ours: the client could never renew. */
   | "core.serverid"
+  /** A BOOTP request (no option 53), and the network answers none. */
+  | "bootp.disabled"
+  /** A BOOTP request without the magic cookie, and the network answers none. */
+  | "bootp.cookie"
   /** A DHCPNAK that would have repeated the one before too soon. */
   | "nak.damped"
   /** The client declined its address a moment ago, and the network wants it to wait. */
@@ -52,6 +59,8 @@ export interface DhcpCounters {
   readonly drops: Map<string, number>;
   /** Oddities of requests that were answered all the same, by name; see {@link RequestNote}. */
   readonly notes: Map<string, number>;
+  /** What of their options was not used, in requests that were well formed; a request counts once for each reason. */
+  readonly ignoredOptions: IgnoredOptionCounts;
   /** Unicast copies of a DHCPNAK; not in `replies`. */
   nakCopies: number;
   /** Options that did not fit into a reply and were left out whole. */
@@ -68,6 +77,7 @@ export function createDhcpCounters(): DhcpCounters {
     pending: 0,
     drops: new Map(),
     notes: new Map(),
+    ignoredOptions: createIgnoredOptionCounts(),
     nakCopies: 0,
     optionsOmitted: 0,
     observerErrors: 0,
@@ -78,6 +88,10 @@ export function createDhcpCounters(): DhcpCounters {
 export type RequestNote =
   /** Not from port 68; it is answered there all the same. */
   | "udp.srcport"
+  /** Its UDP checksum was the sum of the pseudo header alone: a guest's offload, on a hop that lost the note of it. */
+  | "udp.csum.partial"
+  /** Option 61 is a MAC address, and not the client's; chaddr counts. */
+  | "clientid.mismatch"
   /** Option 50 and ciaddr differ; ciaddr counts. */
   | "req.50ne"
   /** Option 54 is 0.0.0.0: the client lost our identifier. */

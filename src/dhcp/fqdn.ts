@@ -5,22 +5,22 @@
  * @see RFC 4702 sections 2 and 4
  */
 
-import { findOption } from "./boot-client.ts";
 import type { Assignment } from "./decision.ts";
+import {
+  FQDN_ENCODED,
+  FQDN_HEAD_BYTES,
+  FQDN_NO_UPDATES,
+  FQDN_OVERRIDDEN,
+  LABEL_MAX,
+} from "./option-shapes.ts";
 import { type OptionWriter, writeData } from "./option-writer.ts";
 import { OPTION, OPTION_DATA_MAX } from "./options.ts";
 import type { EncodeCounters } from "./reply-parts.ts";
 import type { DhcpRequest } from "./request.ts";
+import { readClientFqdn } from "./request-options.ts";
 
-const FLAG_SERVER_UPDATES = 0x01;
-const FLAG_OVERRIDDEN = 0x02;
-/** The name is in DNS wire format, not ASCII. */
-const FLAG_ENCODED = 0x04;
-const FLAG_NO_UPDATES = 0x08;
 /** The two deprecated result codes say nothing (section 2.2). */
 const RCODE = 255;
-const HEAD_BYTES = 3;
-const LABEL_MAX = 63;
 
 /** Answers option 81 if the client sent it and we have a name for it. */
 export function writeClientFqdn(
@@ -29,18 +29,15 @@ export function writeClientFqdn(
   { hostname, profile }: Assignment,
   counters: EncodeCounters,
 ): void {
-  const sent = hostname === undefined ? undefined : findOption(request, OPTION.clientFqdn);
-  if (sent === undefined || hostname === undefined || sent.length < HEAD_BYTES) return;
-  const flags = sent[0]!;
-  const wantsServer = (flags & FLAG_SERVER_UPDATES) !== 0;
-  const wantsNone = (flags & FLAG_NO_UPDATES) !== 0;
-  if (wantsServer && wantsNone) return; // section 2.1 forbids both
-  const isEncoded = (flags & FLAG_ENCODED) !== 0;
+  if (hostname === undefined) return;
+  const sent = readClientFqdn(request);
+  if (sent === undefined) return;
   const name = profile.domain === undefined ? hostname : `${hostname}.${profile.domain}`;
-  const octets = isEncoded ? encodeName(name) : new TextEncoder().encode(name);
-  if (octets === undefined || octets.length > OPTION_DATA_MAX - HEAD_BYTES) return;
-  const answer =
-    FLAG_NO_UPDATES | (isEncoded ? FLAG_ENCODED : 0) | (wantsServer ? FLAG_OVERRIDDEN : 0);
+  const octets = sent.isEncoded ? encodeName(name) : new TextEncoder().encode(name);
+  if (octets === undefined || octets.length > OPTION_DATA_MAX - FQDN_HEAD_BYTES) return;
+  const encoded = sent.isEncoded ? FQDN_ENCODED : 0;
+  const overridden = sent.serverUpdates ? FQDN_OVERRIDDEN : 0;
+  const answer = FQDN_NO_UPDATES | encoded | overridden;
   const data = Uint8Array.of(answer, RCODE, RCODE, ...octets);
   if (!writeData(writer, OPTION.clientFqdn, data)) counters.optionsOmitted++;
 }

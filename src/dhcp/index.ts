@@ -70,6 +70,12 @@ export {
   type MessageTypeName,
   SERVER_PORT,
 } from "./header.ts";
+export {
+  IGNORED_OPTION_REASONS,
+  type IgnoredOptionCounts,
+  type IgnoredOptionReason,
+  ignoredOptionReasons,
+} from "./ignored-options.ts";
 export { type DhcpLease, readLease } from "./lease.ts";
 export {
   addressListOption,
@@ -129,6 +135,21 @@ export {
   type RequestDropReason,
 } from "./request.ts";
 export {
+  type ClientFqdn,
+  type ClientInterface,
+  isIpxe,
+  readClientArchitectures,
+  readClientFqdn,
+  readClientInterface,
+  readHostname,
+  readMachineIdentifier,
+  readOption,
+  readSubnetSelection,
+  readSuboptions,
+  readUserClasses,
+  readVendorClass,
+} from "./request-options.ts";
+export {
   classify,
   DEFAULT_REPLY_POLICY,
   decideReply,
@@ -139,3 +160,4 @@ export {
   type SilenceReason,
 } from "./rules.ts";
 export { type DhcpServerOptions, serveDhcp } from "./server.ts";
+export { escapeTenantText, scrubHostname, TENANT_TEXT_OCTETS_MAX } from "./tenant-text.ts";

@@ -19,6 +19,12 @@ export interface OptionIndex {
   readonly truncatedCodes: Int16Array;
   /** Bit 0: `file` holds options; bit 1: `sname` does. */
   overload: number;
+  /** An option 52 is there that says nothing: malformed, repeated, or inside `file` or `sname`. */
+  hasUselessOverload: boolean;
+  /** An area ended without End, and without an option that ran past it. */
+  lacksEnd: boolean;
+  /** {@link joinOption} found equal copies since the index was filled. */
+  hasCopies: boolean;
 }
 
 /** No option ran past the area. */
@@ -36,6 +42,9 @@ export function createOptionIndex(): OptionIndex {
     lengths: new Uint8Array(OPTION_INSTANCES_MAX),
     truncatedCodes: new Int16Array(3),
     overload: 0,
+    hasUselessOverload: false,
+    lacksEnd: false,
+    hasCopies: false,
   };
 }
 
@@ -52,16 +61,31 @@ export function indexOptions(
 ): boolean {
   index.count = 0;
   index.truncatedCodes.fill(NOT_TRUNCATED);
+  index.lacksEnd = false;
+  index.hasCopies = false;
   if (!indexArea(bytes, start + HEADER.options, end, index, 0)) return false;
   // Option 52 counts only here: one inside `file` or `sname` would make the areas depend on each other.
   index.overload = findOverload(bytes, index);
+  const own = countOverloads(index);
+  index.hasUselessOverload = own > 0 && index.overload === 0;
   const file = start + HEADER.file;
   const sname = start + HEADER.sname;
   if ((index.overload & OVERLOAD_FILE) !== 0) {
     if (!indexArea(bytes, file, file + FILE_BYTES, index, 1)) return false;
   }
-  if ((index.overload & OVERLOAD_SNAME) === 0) return true;
-  return indexArea(bytes, sname, sname + SNAME_BYTES, index, 2);
+  if ((index.overload & OVERLOAD_SNAME) !== 0) {
+    if (!indexArea(bytes, sname, sname + SNAME_BYTES, index, 2)) return false;
+  }
+  if (index.overload !== 0 && countOverloads(index) > own) index.hasUselessOverload = true;
+  return true;
+}
+
+function countOverloads(index: OptionIndex): number {
+  let count = 0;
+  for (let entry = 0; entry < index.count; entry++) {
+    if (index.codes[entry] === OPTION.overload) count++;
+  }
+  return count;
 }
 
 /** Option 52 if it is there once, of length 1 and between 1 and 3; else 0. */
@@ -100,6 +124,7 @@ function indexArea(
     index.count++;
     cursor += length;
   }
+  index.lacksEnd = true;
   return true;
 }
 
@@ -133,7 +158,19 @@ export function joinOption(
   }
   if (first < 0) return -1;
   const firstLength = index.lengths[first]!;
-  return copiesOnly && joinsEqualCopies(code, firstLength) ? firstLength : length;
+  if (!copiesOnly || length === firstLength || !joinsEqualCopies(code, firstLength)) return length;
+  index.hasCopies = true;
+  return firstLength;
+}
+
+/** Octets that {@link joinOption} writes at most; -1 if the option is absent. */
+export function joinedLengthMax(index: OptionIndex, code: number): number {
+  let length = -1;
+  for (let entry = 0; entry < index.count; entry++) {
+    if (index.codes[entry] !== code) continue;
+    length = Math.max(length, 0) + index.lengths[entry]!;
+  }
+  return length;
 }
 
 function isCopy(bytes: Uint8Array, index: OptionIndex, one: number, other: number): boolean {

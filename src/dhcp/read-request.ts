@@ -13,45 +13,19 @@ import {
   MAGIC_COOKIE,
   MESSAGE_TYPE,
 } from "./header.ts";
+import { IGNORED } from "./ignored-options.ts";
+import { clearOptions, KEPT_BITS, KEPT_OPTIONS, keepOption } from "./kept-options.ts";
 import { indexOptions, joinOption, NOT_TRUNCATED } from "./option-index.ts";
 import { OPTION, OPTION_INSTANCES_MAX } from "./options.ts";
 import { readRelayInformation } from "./relay-information.ts";
-import {
-  type DhcpRequest,
-  NO_ADDRESS,
-  type OptionSpan,
-  type RequestDropReason,
-} from "./request.ts";
+import type { DhcpRequest, RequestDropReason } from "./request.ts";
 
 /** RFC 1542 section 4.1.1 bounds hops at 16. */
 const HOPS_MAX = 16;
-/** Smallest size that every client accepts (RFC 2131 section 2). */
-const MESSAGE_SIZE_MIN = 576;
-/** The options that {@link readRequest} keeps. */
-const KEPT_OPTIONS: readonly number[] = [
-  OPTION.hostname,
-  OPTION.requestedAddress,
-  OPTION.leaseTime,
-  OPTION.overload,
-  OPTION.messageType,
-  OPTION.serverIdentifier,
-  OPTION.parameterRequestList,
-  OPTION.maxMessageSize,
-  OPTION.vendorClass,
-  OPTION.clientIdentifier,
-  OPTION.userClass,
-  OPTION.rapidCommit,
-  OPTION.relayInformation,
-];
-
-/** One bit per kept option, 0 for all others; indexed by code. */
-const KEPT_BITS = Uint16Array.from({ length: 256 }, (_, code) => {
-  const index = KEPT_OPTIONS.indexOf(code);
-  return index < 0 ? 0 : 1 << index;
-});
 
 /**
- * Checks the message in `[start, end)` and fills `request`. Never throws, allocates nothing, keeps `bytes` referenced.
+ * Checks the message in `[start, end)` and fills `request`. A message without option 53, or without the magic cookie, is
+ * a BOOTP request: it is read, and `messageType` is 0. Never throws, allocates nothing, keeps `bytes` referenced.
  *
  * @param view - a view of the same memory as `bytes`, starting at the same octet
  * @returns undefined if `request` holds a request, else the first rule broken, in header-then-options order
@@ -68,9 +42,10 @@ export function readRequest(
   if (end - start > FRAME_BYTES_MAX) return "bootp.long";
   const headerDrop = readHeader(bytes, view, start, request);
   if (headerDrop !== undefined) return headerDrop;
-  if (view.getUint32(start + HEADER.cookie) !== MAGIC_COOKIE) return "bootp.cookie";
   request.end = end;
   clearOptions(request);
+  request.hasCookie = view.getUint32(start + HEADER.cookie) === MAGIC_COOKIE;
+  if (!request.hasCookie) return undefined;
   const optionsDrop = readOptions(bytes, start, end, request);
   if (optionsDrop !== undefined) return optionsDrop;
   return checkOptions(request);
@@ -122,31 +97,6 @@ function isImpossibleClient(address: Ipv4Address): boolean {
   return first === 127 || (first >= 224 && first < 240) || address === 0xffff_ffff;
 }
 
-function clearOptions(request: DhcpRequest): void {
-  request.optionBytes = request.bytes;
-  request.messageType = 0;
-  request.hasMessageType = false;
-  request.hasRequestedAddress = false;
-  request.requestedAddress = NO_ADDRESS;
-  request.hasServerIdentifier = false;
-  request.serverIdentifier = NO_ADDRESS;
-  request.requestedLeaseSeconds = 0;
-  request.rapidCommit = false;
-  request.maxMessageSize = 0;
-  request.parameterRequestList.length = 0;
-  request.clientIdentifier.length = 0;
-  request.hostname.length = 0;
-  request.vendorClass.length = 0;
-  request.userClass.length = 0;
-  request.relayInformation.length = 0;
-  request.serverIdentifierOverride = NO_ADDRESS;
-  request.relayedUnicast = false;
-  request.relaySourcePort = false;
-  request.faults.messageType = false;
-  request.faults.requestedAddress = false;
-  request.faults.serverIdentifier = false;
-}
-
 /** One pass over the usual message, in which no kept option repeats; others are read again, joined. */
 function readOptions(
   bytes: Uint8Array,
@@ -155,7 +105,6 @@ function readOptions(
   request: DhcpRequest,
 ): RequestDropReason | undefined {
   let cursor = start + HEADER.options;
-  let seen = 0;
   let instances = 0;
   while (cursor < end) {
     const code = bytes[cursor++]!;
@@ -165,13 +114,13 @@ function readOptions(
     if (++instances > OPTION_INSTANCES_MAX) return "opt.flood";
     const length = bytes[cursor++]!;
     const bit = KEPT_BITS[code]!;
-    if ((seen & bit) !== 0 || code === OPTION.overload) {
+    if ((request.seen & bit) !== 0 || code === OPTION.overload) {
       return readJoinedOptions(bytes, start, end, request);
     }
-    seen |= bit;
     if (bit !== 0) keepOption(request, code, cursor, length);
     cursor += length;
   }
+  request.ignored |= IGNORED["opt.noend"];
   return undefined;
 }
 
@@ -184,71 +133,9 @@ function truncatedAt(code: number, request: DhcpRequest): RequestDropReason | un
     code === OPTION.requestedAddress ||
     code === OPTION.serverIdentifier ||
     code === OPTION.relayInformation;
-  return decisive || !request.hasMessageType ? "opt.trunc" : undefined;
-}
-
-/** Takes an option whose data is at `offset` of `request.optionBytes`. */
-function keepOption(request: DhcpRequest, code: number, offset: number, length: number): void {
-  switch (code) {
-    case OPTION.messageType:
-      request.hasMessageType = true;
-      request.faults.messageType = length !== 1;
-      if (length === 1) request.messageType = request.optionBytes[offset]!;
-      return;
-    case OPTION.requestedAddress:
-      request.faults.requestedAddress = length !== 4;
-      request.hasRequestedAddress = length === 4;
-      if (length === 4) request.requestedAddress = readIpv4(request.optionBytes, offset);
-      return;
-    case OPTION.serverIdentifier:
-      request.faults.serverIdentifier = length !== 4;
-      request.hasServerIdentifier = length === 4;
-      if (length === 4) request.serverIdentifier = readIpv4(request.optionBytes, offset);
-      return;
-    case OPTION.leaseTime:
-      if (length === 4) request.requestedLeaseSeconds = readIpv4(request.optionBytes, offset);
-      return;
-    case OPTION.rapidCommit:
-      request.rapidCommit = length === 0;
-      return;
-    case OPTION.maxMessageSize:
-      if (length === 2) request.maxMessageSize = readMessageSize(request.optionBytes, offset);
-      return;
-    default:
-      keepSpan(request, code, offset, length);
-  }
-}
-
-function readMessageSize(bytes: Uint8Array, offset: number): number {
-  const size = (bytes[offset]! << 8) | bytes[offset + 1]!;
-  return size < MESSAGE_SIZE_MIN ? 0 : size;
-}
-
-function keepSpan(request: DhcpRequest, code: number, offset: number, length: number): void {
-  const span = findSpan(request, code);
-  if (span === undefined) return;
-  span.offset = offset;
-  span.length = length;
-}
-
-function findSpan(request: DhcpRequest, code: number): OptionSpan | undefined {
-  switch (code) {
-    case OPTION.parameterRequestList:
-      return request.parameterRequestList;
-    case OPTION.clientIdentifier:
-      return request.clientIdentifier;
-    case OPTION.hostname:
-      return request.hostname;
-    case OPTION.vendorClass:
-      return request.vendorClass;
-    case OPTION.userClass:
-      return request.userClass;
-    case OPTION.relayInformation:
-      // A client behind no relay has no business with option 82: it is neither believed nor echoed (RFC 3046 2.1).
-      return request.giaddr === 0 ? undefined : request.relayInformation;
-    default:
-      return undefined;
-  }
+  if (decisive || !request.hasMessageType) return "opt.trunc";
+  request.ignored |= IGNORED["opt.trunc"];
+  return undefined;
 }
 
 /**
@@ -265,6 +152,7 @@ function readJoinedOptions(
   const { index, scratch } = request;
   if (!indexOptions(bytes, start, end, index)) return "opt.flood";
   request.optionBytes = scratch;
+  request.isIndexed = true;
   let used = 0;
   for (const code of KEPT_OPTIONS) {
     const length = joinOption(bytes, index, code, scratch, used);
@@ -272,6 +160,9 @@ function readJoinedOptions(
     keepOption(request, code, used, length);
     used += length;
   }
+  if (index.lacksEnd) request.ignored |= IGNORED["opt.noend"];
+  if (index.hasCopies) request.ignored |= IGNORED["opt.dup"];
+  if (index.hasUselessOverload) request.ignored |= IGNORED["opt.52"];
   for (let area = 0; area < index.truncatedCodes.length; area++) {
     const code = index.truncatedCodes[area]!;
     if (code !== NOT_TRUNCATED && truncatedAt(code, request) !== undefined) return "opt.trunc";
@@ -279,11 +170,11 @@ function readJoinedOptions(
   return undefined;
 }
 
-/** What option 53 makes of the others, after all of them were read. */
+/** What option 53 makes of the others, after all of them were read. Without it, the client speaks BOOTP (RFC 1534). */
 function checkOptions(request: DhcpRequest): RequestDropReason | undefined {
-  if (!request.hasMessageType) return "bootp.disabled";
   if (request.faults.messageType) return "opt.53";
-  readRelayInformation(request);
+  if (request.relayInformation.length > 0) readRelayInformation(request);
+  if (!request.hasMessageType) return undefined;
   const { faults, messageType } = request;
   switch (messageType) {
     case MESSAGE_TYPE.DHCPDISCOVER:

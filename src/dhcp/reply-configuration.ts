@@ -1,7 +1,6 @@
 /** The configuration in a reply: what its network, its boot image, the plugins and the client's wishes put into it. */
 
 import type { BootImage } from "./boot.ts";
-import { readMachineIdentifier } from "./boot-client.ts";
 import type { Assignment } from "./decision.ts";
 import { writeClientFqdn } from "./fqdn.ts";
 import { INFINITE_SECONDS } from "./header.ts";
@@ -18,6 +17,7 @@ import { OPTION } from "./options.ts";
 import type { ReplyOptions } from "./reply-options.ts";
 import type { EncodeCounters, ReplyParts } from "./reply-parts.ts";
 import type { DhcpRequest } from "./request.ts";
+import { readMachineIdentifier } from "./request-options.ts";
 
 /** What {@link writeConfiguration} writes. */
 export interface ConfigurationParts extends ReplyParts {

@@ -1,9 +1,26 @@
 /** Counts what is odd about a request and changes nothing about its answer. */
 
+import { readMac } from "../model/mac-address.ts";
+import type { UdpFrame } from "../net/frame.ts";
 import { countDrop, type RequestNote } from "./counters.ts";
 import type { Assignment } from "./decision.ts";
+import { CLIENT_PORT } from "./header.ts";
+import { isHardwareIdentifier } from "./option-shapes.ts";
 import type { DhcpRequest } from "./request.ts";
 import type { RequestClass } from "./rules.ts";
+
+/** Counts the oddities of the datagram, and of who it says that it is from. */
+export function countFrameNotes(
+  notes: Map<string, number>,
+  udp: UdpFrame,
+  request: DhcpRequest,
+): void {
+  if (udp.sourcePort !== CLIENT_PORT && request.giaddr === 0) note(notes, "udp.srcport");
+  if (udp.hasPartialChecksum) note(notes, "udp.csum.partial");
+  const { offset, length } = request.clientIdentifier;
+  if (!isHardwareIdentifier(request.optionBytes, offset, length)) return;
+  if (readMac(request.optionBytes, offset + 1) !== request.chaddr) note(notes, "clientid.mismatch");
+}
 
 /** Counts the oddities of one classified request. */
 export function countRequestNotes(

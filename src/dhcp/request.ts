@@ -21,8 +21,6 @@ export type RequestDropReason =
   | "bootp.chaddr"
   | "bootp.ciaddr"
   | "relay.giaddr"
-  | "bootp.cookie"
-  | "bootp.disabled"
   | "opt.trunc"
   | "opt.flood"
   | "opt.50"
@@ -63,8 +61,10 @@ export interface DhcpRequest {
   chaddr: MacAddress;
   /** The client cannot receive unicast before it has an address. */
   broadcast: boolean;
-  /** Option 53: one of DISCOVER, REQUEST, DECLINE, RELEASE, INFORM. */
+  /** Option 53: one of DISCOVER, REQUEST, DECLINE, RELEASE, INFORM; 0 if it is absent: the client speaks BOOTP. */
   messageType: number;
+  /** The magic cookie was there. Without it the vendor area is somebody's own, and no option is read (RFC 1497). */
+  hasCookie: boolean;
   hasRequestedAddress: boolean;
   requestedAddress: Ipv4Address;
   hasServerIdentifier: boolean;
@@ -73,6 +73,8 @@ export interface DhcpRequest {
   requestedLeaseSeconds: number;
   /** Option 80: the client would take a DHCPACK at once (RFC 4039). */
   rapidCommit: boolean;
+  /** Option 118, or 0: the client's network is not the one that the message came from (RFC 3011). */
+  subnetSelection: Ipv4Address;
   /** Option 57 in octets of the IP datagram, or 0 if absent or below 576. */
   maxMessageSize: number;
   /** The memory that the option spans point into: `bytes`, or a scratch buffer if options had to be joined. */
@@ -86,15 +88,23 @@ export interface DhcpRequest {
   readonly relayInformation: OptionSpan;
   /** Server identifier that the relay wants replies to carry (RFC 5107), or 0. */
   serverIdentifierOverride: Ipv4Address;
+  /** Sub-option 5 of option 82, or 0: the network that the relay asks an address of (RFC 3527). */
+  linkSelection: Ipv4Address;
   /** True if the relay got the message by unicast (RFC 5010). */
   relayedUnicast: boolean;
   /** True if the relay wants the reply at its source port (RFC 8357). */
   relaySourcePort: boolean;
   /** True if option 53 was there; the message may still be malformed. */
   hasMessageType: boolean;
-  /** Working memory of readRequest(). */
+  /** What of the options was not used: bits of `IGNORED` (ignored-options.ts). */
+  ignored: number;
+  /** Which of the options that readRequest() knows are there: bits of `KEPT_BITS` (kept-options.ts). */
+  seen: number;
+  /** Working memory of readRequest() and readOption(). */
   readonly scratch: Uint8Array;
+  /** The options of this very message if `isIndexed`. */
   readonly index: OptionIndex;
+  isIndexed: boolean;
   readonly faults: OptionFaults;
 }
 
@@ -129,12 +139,14 @@ export function createDhcpRequest(): DhcpRequest {
     chaddr: readMac(new Uint8Array(6), 0),
     broadcast: false,
     messageType: 0,
+    hasCookie: false,
     hasRequestedAddress: false,
     requestedAddress: NO_ADDRESS,
     hasServerIdentifier: false,
     serverIdentifier: NO_ADDRESS,
     requestedLeaseSeconds: 0,
     rapidCommit: false,
+    subnetSelection: NO_ADDRESS,
     maxMessageSize: 0,
     optionBytes: NO_BYTES,
     parameterRequestList: { offset: 0, length: 0 },
@@ -144,11 +156,15 @@ export function createDhcpRequest(): DhcpRequest {
     userClass: { offset: 0, length: 0 },
     relayInformation: { offset: 0, length: 0 },
     serverIdentifierOverride: NO_ADDRESS,
+    linkSelection: NO_ADDRESS,
     relayedUnicast: false,
     relaySourcePort: false,
     hasMessageType: false,
+    ignored: 0,
+    seen: 0,
     scratch: new Uint8Array(FRAME_BYTES_MAX),
     index: createOptionIndex(),
+    isIndexed: false,
     faults: { messageType: false, requestedAddress: false, serverIdentifier: false },
   };
 }

@@ -20,7 +20,7 @@ import {
   type DhcpCounters,
   type ServerDropReason,
 } from "./counters.ts";
-import type { ChainVerdict, DecideRequest } from "./decision.ts";
+import type { Assignment, ChainVerdict, DecideRequest } from "./decision.ts";
 import { Declines } from "./declines.ts";
 import {
   clearExchange,
@@ -33,7 +33,8 @@ import {
   fillContext,
   fillEvent,
 } from "./exchange.ts";
-import { CLIENT_PORT, SERVER_PORT } from "./header.ts";
+import { SERVER_PORT } from "./header.ts";
+import { countIgnoredOptions } from "./ignored-options.ts";
 import { NakDamping } from "./nak-damping.ts";
 import { PendingExchanges } from "./pending-exchanges.ts";
 import { readRequest } from "./read-request.ts";
@@ -44,7 +45,8 @@ import {
   replyDestination,
 } from "./reply-destination.ts";
 import type { Reply } from "./reply-parts.ts";
-import { countRequestNotes } from "./request-notes.ts";
+import type { DhcpRequest } from "./request.ts";
+import { countFrameNotes, countRequestNotes } from "./request-notes.ts";
 import {
   classify,
   DEFAULT_REPLY_POLICY,
@@ -183,11 +185,12 @@ function answerFrame(server: Server, exchange: Exchange, frame: ReceivedFrame): 
     readRequest(frame.bytes, frame.view, udp.payloadStart, udp.payloadEnd, request);
   if (reason !== undefined) return reason;
   exchange.isRead = true;
+  if (request.ignored !== 0) {
+    countIgnoredOptions(server.counters.ignoredOptions, request.ignored);
+  }
   const senderReason = checkSender(server, exchange);
   if (senderReason !== undefined) return senderReason;
-  if (udp.sourcePort !== CLIENT_PORT && request.giaddr === 0) {
-    countDrop(server.counters.notes, "udp.srcport");
-  }
+  countFrameNotes(server.counters.notes, udp, request);
   fillContext(exchange, frame.ifindex);
   return decideExchange(server, exchange);
 }
@@ -196,7 +199,7 @@ function answerFrame(server: Server, exchange: Exchange, frame: ReceivedFrame): 
 function checkAddresses(server: Server, { udp }: Exchange): ServerDropReason | undefined {
   const isBroadcast = udp.destinationMac === MAC_BROADCAST;
   if (!isBroadcast && !isLocalMac(server, udp.destinationMac)) return "l2.dst";
-  if (udp.sourceIp === server.serverAddress) return "ip.spoof";
+  if (isOwnAddress(server, udp.sourceIp)) return "ip.spoof";
   if (udp.destinationIp === IPV4_BROADCAST) return undefined;
   return isLocalAddress(server, udp.destinationIp) ? undefined : "ip.dst";
 }
@@ -205,18 +208,25 @@ function isLocalMac(server: Server, mac: MacAddress): boolean {
   return mac === server.hardwareAddress || server.localMacs?.includes(mac) === true;
 }
 
+/** True if datagrams to this address are for us. */
 function isLocalAddress(server: Server, address: Ipv4Address): boolean {
-  if (address === server.serverAddress || server.localAddresses === undefined) return true;
-  return server.localAddresses.includes(address);
+  return server.localAddresses === undefined || isOwnAddress(server, address);
+}
+
+/** True if nobody else may send from this address. */
+function isOwnAddress(server: Server, address: Ipv4Address): boolean {
+  return address === server.serverAddress || server.localAddresses?.includes(address) === true;
 }
 
 /** Who sent it: the client itself, or a relay agent that we trust. */
 function checkSender(server: Server, { request, udp }: Exchange): ServerDropReason | undefined {
   const { relays } = server;
   if (request.giaddr === 0) return request.chaddr === udp.sourceMac ? undefined : "port.spoof";
-  if (request.giaddr === server.serverAddress) return "relay.self";
+  if (isOwnAddress(server, request.giaddr)) return "relay.self";
   const isTrusted = relays !== undefined && subnetContains(relays, request.giaddr);
-  return isTrusted ? undefined : "relay.untrusted";
+  if (!isTrusted) return "relay.untrusted";
+  // Only a guest's own frame may have lost what the kernel knew of its checksum; a relay's has crossed a wire.
+  return udp.hasPartialChecksum ? "udp.csum" : undefined;
 }
 
 function decideExchange(server: Server, exchange: Exchange): Dropped {
@@ -224,7 +234,9 @@ function decideExchange(server: Server, exchange: Exchange): Dropped {
   const requestClass = classify(request, context, server.serverAddress);
   exchange.requestClass = requestClass;
   if (requestClass.kind === "silent") return requestClass.reason;
-  if (requestClass.kind === "BOOTP" && !server.policy.bootp) return "bootp.disabled";
+  if (requestClass.kind === "BOOTP" && !server.policy.bootp) {
+    return request.hasCookie ? "bootp.disabled" : "bootp.cookie";
+  }
   if (server.pending.has(request, context.ifindex)) return "dup.inflight";
   const verdict = askChain(server, exchange);
   if (!(verdict instanceof Promise)) return finish(server, exchange, verdict);
@@ -267,6 +279,9 @@ function finish(server: Server, exchange: Exchange, asked: ChainVerdict): Droppe
   const assignment = verdict.kind === "assigned" ? verdict.assignment : undefined;
   exchange.replyIfindex = assignment?.ifindex ?? context.ifindex;
   countRequestNotes(server.counters.notes, requestClass, request, assignment);
+  if (assignment !== undefined && !isOnSelectedNetwork(request, assignment)) {
+    return "subnet.unknown";
+  }
   const decision = decideReply(requestClass, request, verdict, server.policy);
   if (decision.kind === "silent") return noteSilence(server, exchange, decision.reason);
   const { chaddr } = request;
@@ -285,6 +300,13 @@ function checkVerdict(server: Server, verdict: ChainVerdict): ChainVerdict {
   const { address, profile } = verdict.assignment;
   if (address === 0) return NO_ADDRESS;
   return profile.serverIdentifier === server.serverAddress ? verdict : FOREIGN_IDENTIFIER;
+}
+
+/** A relay (RFC 3527), or else the client (RFC 3011), may name the network that it wants an address of. */
+function isOnSelectedNetwork(request: DhcpRequest, { profile }: Assignment): boolean {
+  const { linkSelection, subnetSelection } = request;
+  const selected = linkSelection !== 0 ? linkSelection : subnetSelection;
+  return selected === 0 || subnetContains(profile.subnet, selected);
 }
 
 function noteSilence(server: Server, { request }: Exchange, reason: string): string {

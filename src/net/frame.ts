@@ -17,8 +17,6 @@ const ETHERNET_BYTES = 14;
 const IPV4_BYTES = 20;
 const UDP_BYTES = 8;
 const ETHERTYPE_IPV4 = 0x0800;
-const ETHERTYPE_VLAN = 0x8100;
-const ETHERTYPE_QINQ = 0x88a8;
 const PROTOCOL_UDP = 17;
 /** Both the more-fragments bit and the offset: a first fragment has offset 0 and would pass a mask of 0x1fff. */
 const FRAGMENT_MASK = 0x3fff;
@@ -60,6 +58,8 @@ export interface UdpFrame {
   destinationIp: Ipv4Address;
   sourcePort: number;
   destinationPort: number;
+  /** The checksum field held the sum of the pseudo header alone, and nothing said so beside the frame. */
+  hasPartialChecksum: boolean;
   /** Index of the first payload octet in the frame's `bytes`. */
   payloadStart: number;
   /** Index after the last payload octet; Ethernet padding and trailers lie beyond it. */
@@ -77,6 +77,7 @@ export function createUdpFrame(): UdpFrame {
     destinationIp: ip,
     sourcePort: 0,
     destinationPort: 0,
+    hasPartialChecksum: false,
     payloadStart: 0,
     payloadEnd: 0,
   };
@@ -95,7 +96,7 @@ export function readUdpFrame(
   port: number = ANY_PORT,
 ): FrameDropReason | undefined {
   const { bytes, view, offset } = frame;
-  if (frame.length > FRAME_BYTES_MAX) return "l2.long";
+  if (frame.length > FRAME_BYTES_MAX || frame.wireLength > frame.length) return "l2.long";
   const end = offset + frame.length;
   if (frame.length < ETHERNET_BYTES) return "l2.short";
   const ethernetDrop = readEthernet(frame, out);
@@ -111,9 +112,8 @@ function readEthernet(frame: ReceivedFrame, out: UdpFrame): FrameDropReason | un
   const { bytes, view, offset } = frame;
   // A tagged frame on an untagged port would reach another network's addresses. Priority tags (VID 0) are no VLAN.
   if (frame.vlanId !== 0) return "l2.vlan";
-  const type = view.getUint16(offset + 12);
-  if (type === ETHERTYPE_VLAN || type === ETHERTYPE_QINQ) return "l2.vlan";
-  if (type !== ETHERTYPE_IPV4) return "l2.type";
+  // A second tag, which the kernel leaves in the frame, is no type that we read either.
+  if (view.getUint16(offset + 12) !== ETHERTYPE_IPV4) return "l2.type";
   out.destinationMac = readMac(bytes, offset);
   out.sourceMac = readMac(bytes, offset + 6);
   return out.sourceMac === 0 || isGroupMac(out.sourceMac) ? "l2.src" : undefined;
@@ -177,12 +177,14 @@ function isChecksumAcceptable(
   length: number,
   out: UdpFrame,
 ): boolean {
+  out.hasPartialChecksum = false;
   if (frame.checksumNotReady) return true;
   const field = frame.view.getUint16(udp + 6);
   if (field === 0) return true;
   const pseudo = sumPseudoHeader(out.sourceIp, out.destinationIp, PROTOCOL_UDP, length);
   if (foldSum(sumWords(frame.view, udp, udp + length, pseudo)) === 0xffff) return true;
-  return field === foldSum(pseudo);
+  out.hasPartialChecksum = field === foldSum(pseudo);
+  return out.hasPartialChecksum;
 }
 
 /** What {@link writeUdpFrame} puts around a payload. */

@@ -4,13 +4,14 @@ import { expect, onTestFinished } from "vitest";
 import {
   createDhcpCounters,
   type DecideRequest,
+  type DhcpRequest,
   type DhcpServerOptions,
   type OptionProfile,
   serveDhcp,
 } from "../../src/dhcp/index.ts";
 import type { Ipv4Address } from "../../src/model/ipv4-address.ts";
 import type { MacAddress } from "../../src/model/mac-address.ts";
-import { createMemoryFrameSocket } from "../../src/net/memory-frame-socket.ts";
+import { createMemoryFrameSocket, type InjectOptions } from "../../src/net/memory-frame-socket.ts";
 import {
   CLIENT_IP,
   CLIENT_MAC,
@@ -30,7 +31,11 @@ export const PORT = 7;
 
 /** A server on a memory socket, with an inventory that a test may change. */
 export function startServer(
-  changes: Partial<DhcpServerOptions> & { profile?: OptionProfile } = {},
+  changes: Partial<DhcpServerOptions> & {
+    profile?: OptionProfile;
+    /** Sees each request that reaches the chain. */
+    look?: (request: DhcpRequest) => void;
+  } = {},
 ) {
   const socket = createMemoryFrameSocket({ hardwareAddress: SERVER_MAC, ifindex: 1 });
   const profile = changes.profile ?? profileWith();
@@ -39,6 +44,7 @@ export function startServer(
     [OTHER_MAC, OTHER_IP],
   ]);
   const decide: DecideRequest = (request) => {
+    changes.look?.(request);
     const address = inventory.get(request.chaddr);
     if (address === undefined) return { kind: "unknown" };
     const assignment = { address, profile, hostname: "web-0", container: "c-1" };
@@ -62,9 +68,9 @@ export function startServer(
     const counted = [...drops.values(), ...Object.values(replies)];
     expect(counted.reduce((sum, count) => sum + count, 0)).toBe(received);
   });
-  const sendFrame = (bytes: Uint8Array) => {
+  const sendFrame = (bytes: Uint8Array, options: InjectOptions = {}) => {
     socket.sent.length = 0;
-    socket.inject(bytes, { ifindex: PORT });
+    socket.inject(bytes, { ifindex: PORT, ...options });
     return socket.sent.map((frame) => ({ ...readReply(frame.bytes), ifindex: frame.ifindex }));
   };
   const send = (spec: RequestSpec, envelope?: EnvelopeSpec) =>

@@ -75,8 +75,8 @@ const ROWS: [name: string, change: Change, want: FrameDropReason | undefined][] 
   ["34 octets, cut after the IP header", (bytes) => bytes.slice(0, 34), "ip.len"],
   ["ARP", set(12, 0x08, 0x06), "l2.type"],
   ["IPv6", set(12, 0x86, 0xdd), "l2.type"],
-  ["a VLAN tag left in the frame", set(12, 0x81, 0x00), "l2.vlan"],
-  ["a provider tag", set(12, 0x88, 0xa8), "l2.vlan"],
+  ["a VLAN tag left in the frame", set(12, 0x81, 0x00), "l2.type"],
+  ["a provider tag", set(12, 0x88, 0xa8), "l2.type"],
   ["a multicast source", set(6, 0x01), "l2.src"],
   ["a broadcast source", set(6, 255, 255, 255, 255, 255, 255), "l2.src"],
   ["an all-zero source", set(6, 0, 0, 0, 0, 0, 0), "l2.src"],
@@ -126,7 +126,7 @@ describe("readUdpFrame()", () => {
     const frame = received(Uint8Array.of(...goodFrame(), 9, 9, 9));
     expect(readUdpFrame(frame, out, 67)).toBeUndefined();
     const { payloadStart, payloadEnd, ...header } = out;
-    expect(header).toEqual(HEADER);
+    expect(header).toEqual({ ...HEADER, hasPartialChecksum: false });
     expect(frame.bytes.slice(payloadStart, payloadEnd)).toEqual(PAYLOAD);
   });
 

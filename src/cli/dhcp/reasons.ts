@@ -197,6 +197,11 @@ export const DROP_REASONS: Readonly<Record<ServerDropReason, ReasonText>> = {
     advice:
       "If a relay agent stands between, let it set giaddr; if the guest bridges others, give each its own port.",
   },
+  "subnet.unknown": {
+    meaning:
+      "The client (option 118) or its relay (option 82, link selection) asks for an address of another network.",
+    advice: "Serve that network, or send its requests to the server that does.",
+  },
   "relay.untrusted": {
     meaning: "A relay agent sent this, and its address (giaddr) is not in the network's subnet.",
     advice:
@@ -265,6 +270,9 @@ export const NAK_REASONS: Readonly<Record<NakReason, ReasonText>> = {
 /** What was odd about a request that was answered all the same. */
 export const REQUEST_NOTES: Readonly<Record<RequestNote, string>> = {
   "udp.srcport": "The request did not come from port 68.",
+  "udp.csum.partial":
+    "The UDP checksum was that of a guest's transmit offload, never finished; the data was taken as it is.",
+  "clientid.mismatch": "Option 61 is a MAC address, and not the client's own; chaddr counted.",
   "req.50ne": "Option 50 and ciaddr differ; ciaddr counted.",
   "req.54zero": "Option 54 was 0.0.0.0: the client lost the server's identifier.",
   "inform.foreign": "The DHCPINFORM came from another address than the assigned one.",
