@@ -1,4 +1,7 @@
-/** The command line: reads arguments, wires, and turns errors into one line and an exit code (1 failed, 2 wrong usage). */
+/**
+ * The command line: reads arguments, wires, and turns errors into one line and an exit code (1 failed, 2 wrong usage).
+ * Commands are loaded when they are run, for one that only asks a running fabric needs little.
+ */
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
@@ -6,9 +9,8 @@ import { type Logger, pino } from "pino";
 import packageJson from "../../package.json" with { type: "json" };
 import { errorText, FabricError } from "../model/errors.ts";
 import { defaultDataFolder } from "./data-folder.ts";
-import { runDemo } from "./demo.ts";
+import { addDhcpCommands } from "./dhcp/commands.ts";
 import type { HypervisorChoice } from "./hypervisor-choice.ts";
-import { runServe } from "./serve.ts";
 
 const EXIT_FAILED = 1;
 const EXIT_USAGE = 2;
@@ -73,7 +75,12 @@ function createProgram(signal: AbortSignal): Command {
     .option("--data <dir>", "data folder")
     .addOption(logLevel().default("info"))
     .action((options: ServeArguments) => serve(options, signal));
+  addDhcpCommands(program, { environment: process.env, print });
   return program;
+}
+
+function print(line: string): void {
+  process.stdout.write(`${line}\n`);
 }
 
 /** commander's error as one line of ours; its suggestion would be a second one. */
@@ -89,6 +96,7 @@ function parseSeconds(text: string): number {
 }
 
 async function demo(files: string[], options: DemoArguments, signal: AbortSignal): Promise<void> {
+  const { runDemo } = await import("./demo.ts");
   const cache = process.env["XDG_CACHE_HOME"] || join(homedir(), ".cache");
   await runDemo({
     files: files.length > 0 ? files : [HELLO],
@@ -99,18 +107,19 @@ async function demo(files: string[], options: DemoArguments, signal: AbortSignal
     searchPath: process.env["PATH"] ?? "",
     cacheFolder: join(cache, "goalstate"),
     environment: process.env,
-    print: (line) => process.stdout.write(`${line}\n`),
+    print,
     log: createLog(options.logLevel),
     signal,
   });
 }
 
 async function serve(options: ServeArguments, signal: AbortSignal): Promise<void> {
+  const { runServe } = await import("./serve.ts");
   await runServe({
     interfaceName: options.interface,
     inventoryPath: options.inventory,
     data: options.data ?? defaultDataFolder(`serve-${options.interface}`, process.env),
-    print: (line) => process.stdout.write(`${line}\n`),
+    print,
     log: createLog(options.logLevel),
     signal,
   });

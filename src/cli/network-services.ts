@@ -21,6 +21,7 @@ import {
   WIRE_SERVER_ADDRESS,
 } from "../model/ipv4-address.ts";
 import type { MacAddress } from "../model/mac-address.ts";
+import type { FrameSocketCounters } from "../net/frame-socket.ts";
 import { inNamespace } from "../net/namespace.ts";
 import { openPacketRing } from "../net/packet-ring.ts";
 import type { Poller } from "../net/poller.ts";
@@ -61,6 +62,8 @@ export interface NetworkServicesOptions {
 /** Running services of one network. Disposing stops them and closes their sockets. */
 export interface NetworkServices extends AsyncDisposable {
   readonly counters: DhcpCounters;
+  /** The packet socket's own counters; asks the kernel. */
+  readonly readSocketCounters: () => FrameSocketCounters;
   /** Rejects when the packet socket fails; resolves when disposed. */
   readonly ended: Promise<void>;
 }
@@ -75,11 +78,10 @@ export async function startNetworkServices(
 ): Promise<NetworkServices> {
   await using opened = new AsyncDisposableStack();
   await listenAll(options, opened);
-  const counters = await answerDhcp(options, opened);
+  const dhcp = await answerDhcp(options, opened);
   const kept = opened.move();
   return {
-    counters: counters.counters,
-    ended: counters.ended,
+    ...dhcp,
     [Symbol.asyncDispose]: () => kept.disposeAsync(),
   };
 }
@@ -87,7 +89,7 @@ export async function startNetworkServices(
 async function answerDhcp(
   options: NetworkServicesOptions,
   opened: AsyncDisposableStack,
-): Promise<{ counters: DhcpCounters; ended: Promise<void> }> {
+): Promise<Omit<NetworkServices, keyof AsyncDisposable>> {
   const { namespace, interfaceName, poller, decide, relays, findPort, log } = options;
   const holder = inNamespace(namespace, () => openPortHolder(SERVER_PORT));
   if (holder === undefined) {
@@ -132,7 +134,7 @@ async function answerDhcp(
     stop.abort();
     await ended.catch(() => undefined); // said already
   });
-  return { counters, ended };
+  return { counters, readSocketCounters: () => socket.readStatistics(), ended };
 }
 
 async function listenAll(

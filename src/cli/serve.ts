@@ -23,6 +23,8 @@ import { createReach, type Reach, reachByContact, reachByExchange } from "./boot
 import { openControlServer } from "./control/control-server.ts";
 import { fabricRoutes } from "./control/running-fabrics.ts";
 import { type DataFolder, openDataFolder } from "./data-folder.ts";
+import type { DhcpNetworkView } from "./dhcp/network-view.ts";
+import { dhcpRoutes } from "./dhcp/routes.ts";
 import { loadInventoryContainers } from "./inventory-containers.ts";
 import { createInventoryServer } from "./inventory-server.ts";
 import { type NetworkServices, startNetworkServices } from "./network-services.ts";
@@ -60,7 +62,7 @@ export async function runServe(options: ServeOptions): Promise<void> {
   const info = { command: "serve", networks, pid: process.pid, version: packageJson.version };
   await using _control = await openControlServer({
     folder: data.path,
-    routes: [fabricRoutes(info)],
+    routes: [fabricRoutes(info), dhcpRoutes(() => [services.view])],
     log,
   });
   print("ready");
@@ -88,7 +90,7 @@ async function startServices(
   inventory: InventoryDescription,
   link: Link,
   journal: Journal,
-): Promise<NetworkServices> {
+): Promise<NetworkServices & { readonly view: DhcpNetworkView }> {
   const { interfaceName, log } = options;
   const { gateway } = inventory.network;
   const isGateway =
@@ -109,7 +111,7 @@ async function startServices(
     return isNew;
   };
   const { chain, rules } = createInventoryServer(inventory, resolver);
-  return startNetworkServices({
+  const services = await startNetworkServices({
     interfaceName,
     poller: new Poller(),
     decide: chain.decide,
@@ -121,6 +123,15 @@ async function startServices(
     onExchange: (event) => void reachByExchange(reach, event),
     observe: (event) => journal.observe(event),
   });
+  const { counters, readSocketCounters } = services;
+  const view: DhcpNetworkView = {
+    ...{ name: interfaceName, counters, readSocketCounters },
+    plugins: chain.counters,
+    decisions: journal,
+    listInterfaces: async () =>
+      new Map((await listLinks()).map(({ ifindex, name }) => [ifindex, name])),
+  };
+  return { ...services, view };
 }
 
 /** Turns what guests ask and say into milestones and status. */

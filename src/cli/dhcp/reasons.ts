@@ -302,3 +302,8 @@ export function explainReason(reason: string): ReasonText {
     advice: "The plugin's own page, src/wds/plugins/NAME/README.md, says what the reason means.",
   };
 }
+
+/** The words for a reason of a DHCPNAK. */
+export function explainRefusal(reason: string): ReasonText | undefined {
+  return Object.hasOwn(NAK_REASONS, reason) ? NAK_REASONS[reason as NakReason] : undefined;
+}

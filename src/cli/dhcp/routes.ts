@@ -1,0 +1,26 @@
+/** What the control socket answers about DHCP. */
+
+import { FabricError } from "../../model/errors.ts";
+import { parseMac } from "../../model/mac-address.ts";
+import type { ControlRoutes } from "../control/control-server.ts";
+import { explainClient } from "./explain.ts";
+import type { DhcpNetworkView } from "./network-view.ts";
+
+/** @param networks - those that are answered now */
+export function dhcpRoutes(networks: () => readonly DhcpNetworkView[]): ControlRoutes {
+  return (app) => {
+    app.get<{ Params: { mac: string } }>("/v1/dhcp/explain/:mac", ({ params }) =>
+      explainClient(networks(), readMacParameter(params.mac)),
+    );
+  };
+}
+
+function readMacParameter(text: string) {
+  try {
+    return parseMac(text);
+  } catch (cause) {
+    throw new FabricError("ERR_USAGE_CONTROL", "The path of the control request is wrong", {
+      cause,
+    });
+  }
+}

@@ -1,0 +1,96 @@
+/** The commands that look inside a running DHCP server, with a real one and real clients. */
+import { statSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { DROP_REASONS } from "../../src/cli/dhcp/reasons.ts";
+import { canMakeNamespaces, ip } from "../net/namespaces.ts";
+import { finish, GOALSTATE } from "./processes.ts";
+import { INTERFACE, makeServeNetwork, NETWORK, type ServeNetwork } from "./serve-network.ts";
+
+const MAC = "00:0c:01:02:03:04";
+const STRANGER = "00:0c:01:99:99:99";
+const NICS = `nics: [{ mac: "${MAC}", address: 10.77.10.1, container: web-0, hostname: web-0 }]`;
+const INVENTORY = `${NETWORK}\n${NICS}\n`;
+const TEST_TIMEOUT_MS = 60_000;
+
+/** One attempt of udhcpc; its script does nothing. */
+function udhcpc(network: ServeNetwork, mac: string) {
+  ip("-n", network.client, "link", "set", "dev", "eth0", "address", mac);
+  const once = ["-i", "eth0", "-f", "-q", "-n", "-t", "1", "-T", "1", "-s", "/bin/true"];
+  return finish(["udhcpc", ...once], network.client);
+}
+
+/** A command of the DHCP group on the network's server. */
+function look(network: ServeNetwork, ...args: readonly string[]) {
+  return finish([GOALSTATE, "dhcp", ...args, "--data", join(network.folder, "data")], network.host);
+}
+
+describe.skipIf(!canMakeNamespaces && !process.env["CI"])("looking inside (needs root)", () => {
+  test(
+    "explain tells each answer and silence, in words and as JSON",
+    async () => {
+      using network = makeServeNetwork(MAC);
+      await using _server = await network.serve(INVENTORY);
+      expect(statSync(join(network.folder, "data", "control.sock")).mode & 0o777).toBe(0o600);
+      const before = await look(network, "explain", MAC);
+      expect(before.stdout).toContain(`Nothing was seen from ${MAC} on ${INTERFACE}.`);
+      expect(before.stdout).toContain(`tcpdump -eni ${INTERFACE} udp port 67`);
+      await udhcpc(network, MAC);
+      await udhcpc(network, STRANGER);
+
+      const known = await look(network, "explain", MAC.toUpperCase());
+      const asked = String.raw`^\S+Z  ${INTERFACE}  `;
+      const steps = String.raw`\n    hardware  next: .*\n    nm        assigned: .*\n`;
+      expect(known.stdout).toMatch(
+        new RegExp(`${asked}DHCPDISCOVER \\(INIT\\) xid .*${steps}  -> DHCPOFFER 10.77.10.1$`, "m"),
+      );
+      expect(known.stdout).toMatch(
+        new RegExp(
+          `${asked}DHCPREQUEST \\(SELECTING\\) for 10.77.10.1 .*${steps}  -> DHCPACK 10.77.10.1$`,
+          "m",
+        ),
+      );
+      const [title] = known.stdout.split("\n");
+      expect(title).toBe(`${MAC} (web-0), the latest last:`);
+
+      const stranger = await look(network, "explain", STRANGER, "--json");
+      const { meaning, advice } = DROP_REASONS["nic.unknown"];
+      expect(JSON.parse(stranger.stdout)).toMatchObject({
+        mac: STRANGER,
+        decisions: [
+          {
+            message: "DHCPDISCOVER",
+            state: "INIT",
+            port: INTERFACE,
+            steps: [{ plugin: "hardware" }, { plugin: "nm" }],
+            outcome: { kind: "silence", reason: "nic.unknown", meaning, advice },
+          },
+        ],
+      });
+
+      const other = await look(network, "explain", "00:11:22:33:44:55");
+      expect(other.stdout).toMatch(new RegExp(`^  .*  ${STRANGER}  .* silence: nic.unknown$`, "m"));
+      expect(other.stdout).toMatch(new RegExp(`^  .*  ${MAC}  .* DHCPACK 10.77.10.1$`, "m"));
+      expect([before, known, stranger, other].map(({ code }) => code)).toEqual([0, 0, 0, 0]);
+    },
+    TEST_TIMEOUT_MS,
+  );
+
+  test(
+    "without a fabric there is one line and exit 1; a killed one leaves nothing that hinders the next",
+    async () => {
+      using network = makeServeNetwork(MAC);
+      const none = await look(network, "explain", MAC);
+      expect([none.code, none.stdout]).toEqual([1, ""]);
+      expect(none.stderr).toMatch(/^goalstate: No fabric runs on .*; start one with .*\n$/);
+      const server = await network.serve(INVENTORY);
+      server.kill("SIGKILL");
+      await server.ended;
+      expect(await look(network, "explain", MAC)).toEqual(none);
+      await using _next = await network.serve(INVENTORY);
+      expect((await look(network, "explain", MAC)).code).toBe(0);
+      expect((await look(network, "explain", "00:0c")).code).toBe(2);
+    },
+    TEST_TIMEOUT_MS,
+  );
+});
