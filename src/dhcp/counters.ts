@@ -65,6 +65,8 @@ export interface DhcpCounters {
   nakCopies: number;
   /** Options that did not fit into a reply and were left out whole. */
   optionsOmitted: number;
+  /** The same by option code. */
+  readonly omittedByCode: Uint32Array;
   /** Observers that threw; their request was answered all the same. */
   observerErrors: number;
 }
@@ -80,6 +82,7 @@ export function createDhcpCounters(): DhcpCounters {
     ignoredOptions: createIgnoredOptionCounts(),
     nakCopies: 0,
     optionsOmitted: 0,
+    omittedByCode: new Uint32Array(256),
     observerErrors: 0,
   };
 }

@@ -15,7 +15,7 @@ import {
 } from "./option-shapes.ts";
 import { type OptionWriter, writeData } from "./option-writer.ts";
 import { OPTION, OPTION_DATA_MAX } from "./options.ts";
-import type { EncodeCounters } from "./reply-parts.ts";
+import { countOmitted, type EncodeCounters } from "./reply-parts.ts";
 import type { DhcpRequest } from "./request.ts";
 import { readClientFqdn } from "./request-options.ts";
 
@@ -39,7 +39,7 @@ export function writeClientFqdn(
   const overridden = sent.serverUpdates ? FQDN_OVERRIDDEN : 0;
   const answer = FQDN_NO_UPDATES | encoded | overridden;
   const data = Uint8Array.of(answer, RCODE, RCODE, ...octets);
-  if (!writeData(writer, OPTION.clientFqdn, data)) counters.optionsOmitted++;
+  if (!writeData(writer, OPTION.clientFqdn, data)) countOmitted(counters, OPTION.clientFqdn);
 }
 
 /** Labels with their lengths, and the root (RFC 1035 section 3.1); undefined if a label is too long. */

@@ -46,6 +46,7 @@ export const OPTION = {
   clientInterface: 94,
   machineIdentifier: 97,
   ipv6OnlyPreferred: 108,
+  captivePortal: 114,
   autoConfigure: 116,
   subnetSelection: 118,
   classlessRoutes: 121,
@@ -104,6 +105,7 @@ export const OPTION_TABLE: readonly OptionRow[] = [
   { code: 94, name: "clientInterface", source: "RFC 4578", joinsEqualCopies: true },
   { code: 97, name: "machineIdentifier", source: "RFC 4578" },
   { code: 108, name: "ipv6OnlyPreferred", source: "RFC 8925" },
+  { code: 114, name: "captivePortal", source: "RFC 8910" },
   { code: 116, name: "autoConfigure", source: "RFC 2563" },
   { code: 118, name: "subnetSelection", source: "RFC 3011" },
   { code: 121, name: "classlessRoutes", source: "RFC 3442" },
@@ -174,15 +176,16 @@ export interface ClasslessRoute {
   readonly gateway: Ipv4Address;
 }
 
-/** Encodes the data of option 121: prefix length, significant octets of the network, gateway. */
+/** Encodes the data of option 121: prefix length, significant octets of the network without host bits, gateway. */
 export function encodeRoutes(routes: readonly ClasslessRoute[]): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(routes.reduce((sum, route) => sum + routeLength(route), 0));
   let cursor = 0;
   for (const { destination, gateway } of routes) {
     const octets = significantOctets(destination.prefixLength);
+    const network = networkOf(destination.network, destination.prefixLength);
     bytes[cursor++] = destination.prefixLength;
     for (let octet = 0; octet < octets; octet++) {
-      bytes[cursor++] = destination.network >>> (24 - 8 * octet);
+      bytes[cursor++] = network >>> (24 - 8 * octet);
     }
     writeIpv4(bytes, cursor, gateway);
     cursor += 4;

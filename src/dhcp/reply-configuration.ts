@@ -15,7 +15,7 @@ import {
 } from "./option-writer.ts";
 import { OPTION } from "./options.ts";
 import type { ReplyOptions } from "./reply-options.ts";
-import type { EncodeCounters, ReplyParts } from "./reply-parts.ts";
+import { countOmitted, type EncodeCounters, type ReplyParts } from "./reply-parts.ts";
 import type { DhcpRequest } from "./request.ts";
 import { readMachineIdentifier } from "./request-options.ts";
 
@@ -62,7 +62,7 @@ export function writeConfiguration(writer: OptionWriter, parts: ConfigurationPar
 }
 
 function writeCounted(writer: OptionWriter, option: Uint8Array, counters: EncodeCounters): void {
-  if (!writeWhole(writer, option)) counters.optionsOmitted++;
+  if (!writeWhole(writer, option)) countOmitted(counters, option[0]!);
 }
 
 /** The wire server's option is short and a guest is lost without it, so the long routes must leave room. */
@@ -114,7 +114,9 @@ function writeBoot(
   for (const option of image.options) writeCounted(writer, option, counters);
   const identifier = image.kind === "pxe" ? readMachineIdentifier(request) : undefined;
   if (identifier === undefined) return;
-  if (!writeData(writer, OPTION.machineIdentifier, identifier)) counters.optionsOmitted++;
+  if (!writeData(writer, OPTION.machineIdentifier, identifier)) {
+    countOmitted(counters, OPTION.machineIdentifier);
+  }
 }
 
 /** What the client asked for (option 55), in its order. */
@@ -127,7 +129,7 @@ function writeRequested(writer: OptionWriter, parts: ConfigurationParts): void {
     if (option === undefined || option.length === 0 || isRepeated(request, index)) continue;
     const fits =
       typeof option === "string" ? writeText(writer, code, option) : writeWhole(writer, option);
-    if (!fits) counters.optionsOmitted++;
+    if (!fits) countOmitted(counters, code);
   }
 }
 
@@ -167,7 +169,7 @@ export function writeBootpOptions(
     if (option !== undefined) writeCounted(writer, option, counters);
   }
   if (hostname !== undefined && !writeText(writer, OPTION.hostname, hostname)) {
-    counters.optionsOmitted++;
+    countOmitted(counters, OPTION.hostname);
   }
   const dns = find(OPTION.domainNameServers);
   if (dns !== undefined) writeCounted(writer, dns, counters);

@@ -26,12 +26,23 @@ const RESERVED: ReadonlySet<number> = new Set<number>([
   OPTION.end,
 ]);
 
+/**
+ * Sent only to who asks: a client that is told of an IPv6-only network (108) or of no auto-configuration (116) gives its
+ * IPv4 address up, and a captive portal (114) opens a browser.
+ */
+const ASKED_ONLY: ReadonlySet<number> = new Set<number>([
+  OPTION.ipv6OnlyPreferred,
+  OPTION.captivePortal,
+  OPTION.autoConfigure,
+]);
+
 /** Longest data of an extra option in octets: more than that leaves no room in any reply. */
 export const EXTRA_OPTION_DATA_MAX = 1024;
 
 /**
  * Encodes an option for {@link ReplyOptions.set}.
  *
+ * @param always - false: only for clients that name the code in option 55; so are 108, 114 and 116 in any case
  * @throws RangeError if the code is one that only the server sets, or the data is empty or too long
  */
 export function createExtraOption(code: number, data: Uint8Array, always = true): ExtraOption {
@@ -45,7 +56,7 @@ export function createExtraOption(code: number, data: Uint8Array, always = true)
     const piece = data.subarray(offset, offset + OPTION_DATA_MAX);
     octets.push(code, piece.length, ...piece);
   }
-  return { code, octets: Uint8Array.from(octets), always };
+  return { code, octets: Uint8Array.from(octets), always: always && !ASKED_ONLY.has(code) };
 }
 
 function assertSettable(code: number): void {

@@ -12,6 +12,14 @@ export type Reply = Extract<ReplyDecision, { kind: "reply" }>;
 export interface EncodeCounters {
   /** Options that did not fit and were left out whole. */
   optionsOmitted: number;
+  /** The same by option code. */
+  readonly omittedByCode: Uint32Array;
+}
+
+/** Counts an option that did not fit. */
+export function countOmitted(counters: EncodeCounters, code: number): void {
+  counters.optionsOmitted++;
+  counters.omittedByCode[code] = counters.omittedByCode[code]! + 1;
 }
 
 /** What encodeReply() encodes. */

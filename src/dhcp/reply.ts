@@ -27,7 +27,7 @@ import {
 import { type OptionWriter, writeData, writeNumber } from "./option-writer.ts";
 import { OPTION, OPTION_DATA_MAX } from "./options.ts";
 import { writeBootpOptions, writeConfiguration, writeLeaseTimes } from "./reply-configuration.ts";
-import type { EncodeCounters, Reply, ReplyParts } from "./reply-parts.ts";
+import { countOmitted, type EncodeCounters, type Reply, type ReplyParts } from "./reply-parts.ts";
 import type { DhcpRequest, OptionSpan } from "./request.ts";
 import type { NakReason } from "./rules.ts";
 
@@ -141,8 +141,8 @@ function reserveEchoes(
   const room = writer.limit - writer.cursor - critical;
   const relayInformation = relay > 0 && relay <= room;
   const clientIdentifier = client > 0 && client <= room - (relayInformation ? relay : 0);
-  if (relay > 0 && !relayInformation) counters.optionsOmitted++;
-  if (client > 0 && !clientIdentifier) counters.optionsOmitted++;
+  if (relay > 0 && !relayInformation) countOmitted(counters, OPTION.relayInformation);
+  if (client > 0 && !clientIdentifier) countOmitted(counters, OPTION.clientIdentifier);
   const reserved = (relayInformation ? relay : 0) + (clientIdentifier ? client : 0);
   writer.limit -= reserved;
   return { reserved, clientIdentifier, relayInformation };
