@@ -1,0 +1,123 @@
+/** DHCPDISCOVER, and what becomes of it when the inventory is slow or away: S01 to S16. */
+import {
+  ack,
+  ignored,
+  inventory,
+  offer,
+  pending,
+  type Scenario,
+  type Setup,
+  type Step,
+  scenario,
+  send,
+  wait,
+} from "../scenario.ts";
+import { discover, renew, select } from "../vocabulary.ts";
+
+const elsewhere: Setup = { backend: { nics: { M1: { address: ".5" } }, latencyMs: 20 } };
+const cut: Step = { kind: "backend", state: "down" };
+
+export const DISCOVERING: readonly Scenario[] = [
+  scenario("S01", "dora-unicast", send(discover(), offer()), send(select(".5"), ack())),
+  scenario(
+    "S02",
+    "dora-broadcast-flag",
+    send(discover({ flags: 0x8000 }), offer(".5", "all", { flags: 0x8000 })),
+    send(select(".5", { flags: 0x8000 }), ack(".5", "all", { flags: 0x8000 })),
+  ),
+  scenario(
+    "S03",
+    "dora-flag-toggle",
+    send(discover(), offer()),
+    send(discover({ flags: 0x8000 }), offer(".5", "all", { flags: 0x8000 })),
+    send(discover({ flags: 0xffff }), offer(".5", "all", { flags: 0x8000 })),
+  ),
+  scenario("S04", "discover-hint-other", send(discover({ options: [[50, ".99"]] }), offer())),
+  scenario("S05", "discover-ciaddr-set", send(discover({ ciaddr: ".5" }), offer())),
+  scenario("S06", "discover-with-serverid", send(discover({ options: [[54, ".77"]] }), offer())),
+  scenario(
+    "S07",
+    "discover-no-prl-azure",
+    send(
+      discover({ length: 244 }),
+      offer(".5", "M1 .5", {
+        order: [53, 54, 51, 58, 59, 1, 3, 6, 121, 249, 245],
+        options: { 3: ".1", 245: "S" },
+        datagram: [328, 576],
+      }),
+    ),
+  ),
+  scenario(
+    "S08",
+    "discover-xid-zero",
+    send(discover({ xid: 0 }), offer(".5", "M1 .5", { xid: 0 })),
+    send(discover({ xid: 0xffff_ffff }), offer(".5", "M1 .5", { xid: 0xffff_ffff })),
+  ),
+  scenario(
+    "S09",
+    "discover-retransmit",
+    send(discover({ secs: 0 }), offer()),
+    wait(3_000),
+    send(discover({ secs: 3 }), offer()),
+    wait(6_000),
+    send(discover({ secs: 9 }), offer()),
+  ),
+  scenario(
+    "S10",
+    "discover-dup-burst",
+    elsewhere,
+    pending(discover()),
+    wait(5),
+    ignored(discover(), "dup.inflight"),
+    wait(15, offer()),
+    pending(discover()),
+    wait(20, offer()),
+  ),
+  scenario("S11", "discover-unknown-mac", ignored(discover({ client: "M9" }), "nic.unknown")),
+  scenario(
+    "S13",
+    "discover-l2-spoof",
+    ignored(discover({ client: "M2", from: "M1", port: "tap1" }), "port.spoof"),
+  ),
+  scenario(
+    "S14",
+    "inventory-timeout",
+    elsewhere,
+    { kind: "backend", state: "silent" },
+    pending(discover()),
+    wait(99),
+    { kind: "wait", ms: 1, drops: ["plugin.backend"] },
+    wait(10_000),
+    { kind: "backend", state: "up" },
+    pending(discover({ xid: 2 })),
+    wait(20, offer()),
+  ),
+  scenario(
+    "S14",
+    "inventory-late",
+    { backend: { nics: { M1: { address: ".5" } }, latencyMs: 101 } },
+    pending(discover()),
+    { kind: "wait", ms: 100, drops: ["plugin.backend"] },
+    wait(10_000),
+  ),
+  scenario(
+    "S15",
+    "inventory-error-renew",
+    elsewhere,
+    cut,
+    pending(renew(".5")),
+    { kind: "wait", ms: 20, drops: ["plugin.backend"] },
+    pending(renew(".99")),
+    { kind: "wait", ms: 20, drops: ["plugin.backend"] },
+  ),
+  scenario(
+    "S16",
+    "stale-cache-renew",
+    { ...elsewhere, nics: { M1: { address: ".5" } } },
+    cut,
+    send(renew(".5"), ack(".5", "M1 .5", { ciaddr: ".5" })),
+    inventory({}),
+    pending(renew(".5")),
+    { kind: "wait", ms: 20, drops: ["plugin.backend"] },
+  ),
+];
