@@ -38,8 +38,10 @@ export function replyDestination(
     return { mac: context.sourceMac, address: request.giaddr, port };
   }
   if (reply.type === "DHCPNAK") return BROADCAST;
-  // A client that names its address in a DHCPDISCOVER does not use it (RFC 2131 table 5: ciaddr is 0).
-  if (reply.type === "DHCPACK" && request.ciaddr !== 0) {
+  // A client that names another address while it asks for one does not use it (RFC 2131 table 5: ciaddr is 0).
+  const usesCiaddr =
+    request.ciaddr !== 0 && (reply.yiaddr === 0 || reply.yiaddr === request.ciaddr);
+  if (reply.type === "DHCPACK" && usesCiaddr) {
     return { mac: context.sourceMac, address: request.ciaddr, port: CLIENT_PORT };
   }
   if (reply.type === "DHCPACK" && reply.yiaddr === 0) {

@@ -151,9 +151,11 @@ function classifyRequest(
   // RFC 2131 asks for no answer to somebody else's client, not even a DHCPNAK.
   if (!isForUs(request, serverIdentifier)) return OTHER_SERVER;
   if (request.hasServerIdentifier) {
+    // Only an offer is taken with both. NetworkManager 1.42 does so with its old address in ciaddr, once it was refused
+    // a renewal: were that a renewal again, it would be refused for ever.
+    if (request.hasRequestedAddress) return SELECTING;
     // A DHCPREQUEST with ciaddr renews, even if a sloppy client names the server as well.
-    if (request.ciaddr !== 0) return RENEWING;
-    return request.hasRequestedAddress ? SELECTING : NO_ADDRESS_SELECTED;
+    return request.ciaddr !== 0 ? RENEWING : NO_ADDRESS_SELECTED;
   }
   if (request.ciaddr === 0) return request.hasRequestedAddress ? INIT_REBOOT : EMPTY_REQUEST;
   const isUnicast = request.giaddr === 0 ? context.unicast : request.relayedUnicast;
@@ -226,9 +228,15 @@ function decideAssigned(
   }
 }
 
-/** The address that the client uses or asks for: ciaddr, for it uses that one now; else option 50; else 0. */
+/**
+ * The address that the client uses or asks for: the one that it selects; else ciaddr, for it uses that one now; else
+ * option 50; else 0.
+ */
 export function wantedAddress(request: DhcpRequest): Ipv4Address {
-  return request.ciaddr !== 0 ? request.ciaddr : request.requestedAddress;
+  const { messageType, hasServerIdentifier, hasRequestedAddress, ciaddr } = request;
+  const selects =
+    messageType === MESSAGE_TYPE.DHCPREQUEST && hasServerIdentifier && hasRequestedAddress;
+  return selects || ciaddr === 0 ? request.requestedAddress : ciaddr;
 }
 
 function acknowledge(assignment: Assignment, hasLease: boolean): ReplyDecision {

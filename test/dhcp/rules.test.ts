@@ -79,6 +79,12 @@ describe("classify()", () => {
     ["54 ours, no 50", { type: "DHCPREQUEST", options: ours }, {}, "req.no50"],
     ["54 ours, ciaddr", { type: "DHCPREQUEST", ciaddr: CLIENT_IP, options: ours }, {}, "RENEWING"],
     [
+      "54 ours, 50, old ciaddr",
+      { type: "DHCPREQUEST", ciaddr: WRONG, options: { ...ours, ...want(CLIENT_IP) } },
+      {},
+      "SELECTING",
+    ],
+    [
       "54 other",
       { type: "DHCPREQUEST", options: { ...theirs, ...want(CLIENT_IP) } },
       {},
@@ -188,6 +194,8 @@ describe("decideReply()", () => {
     ["SELECTING right", selecting(CLIENT_IP), "assigned", "DHCPACK"],
     ["SELECTING wrong", selecting(WRONG), "assigned", "DHCPNAK"],
     ["SELECTING wrong", selecting(WRONG), "shared", "DHCPNAK"],
+    ["SELECTING right", { ...selecting(CLIENT_IP), ciaddr: WRONG }, "assigned", "DHCPACK"],
+    ["SELECTING wrong", { ...selecting(WRONG), ciaddr: CLIENT_IP }, "assigned", "DHCPNAK"],
     ["SELECTING", selecting(CLIENT_IP), "unknown", "nic.unknown"],
     ["SELECTING", selecting(CLIENT_IP), "wrong-network", "DHCPNAK"],
     ["SELECTING", selecting(CLIENT_IP), "error", "inventory.timeout"],
@@ -267,6 +275,14 @@ describe("replyDestination()", () => {
     ],
     ["OFFER, ciaddr set", "DHCPOFFER", CLIENT_IP, { ...discover, ciaddr: WRONG }, {}, toClient],
     ["ACK", "DHCPACK", CLIENT_IP, reboot(CLIENT_IP), {}, toClient],
+    [
+      "ACK, old ciaddr",
+      "DHCPACK",
+      CLIENT_IP,
+      { ...selecting(CLIENT_IP), ciaddr: WRONG },
+      {},
+      toClient,
+    ],
     [
       "ACK, flag and ciaddr",
       "DHCPACK",
