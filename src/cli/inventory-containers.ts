@@ -1,7 +1,7 @@
 /** The containers of an inventory, as the wire server shows them. */
 import { asDocument, type ContainerGoal, keys } from "../model/documents.ts";
 import { formatIpv4, type Ipv4Address } from "../model/ipv4-address.ts";
-import { formatMac } from "../model/mac-address.ts";
+import { formatMac, type MacAddress } from "../model/mac-address.ts";
 import { deriveGuid } from "../model/names.ts";
 import type { InventoryDescription, InventoryNic, InventoryResolver } from "../nm/index.ts";
 import type { FabricStore } from "../store/index.ts";
@@ -16,6 +16,8 @@ const TENANT = "inventory";
 export interface InventoryContainers extends WireDirectory {
   /** False for the many NICs of a range, which have no name of their own. */
   isNamed(container: string): boolean;
+  /** The same by MAC, without a name having to be made: it is asked for each reply. */
+  isNamedMac(mac: MacAddress): boolean;
 }
 
 /**
@@ -34,8 +36,10 @@ export async function loadInventoryContainers(
     const goal = goalOf(fabricId, nic, hostname);
     named.set(nic.container, await persistIncarnation(store, goal));
   }
+  const macs = new Set(inventory.nics.map(({ mac }) => mac));
   return {
     isNamed: (container) => named.has(container),
+    isNamedMac: (mac) => macs.has(mac),
     findByAddress: (address) => findContainer(fabricId, named, resolver, address, inventory),
   };
 }

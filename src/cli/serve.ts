@@ -120,7 +120,9 @@ async function startServices(
     directory: containers,
     observer: observeGuests(data.store, reach, log),
     log,
-    onExchange: (event) => void reachByExchange(reach, event),
+    onExchange: (event) => {
+      if (containers.isNamedMac(event.chaddr)) reachByExchange(reach, event);
+    },
     observe: (event) => journal.observe(event),
   });
   const { counters, readSocketCounters } = services;

@@ -13,7 +13,7 @@ export const DECLINE_HOLD_MAX_MS = 300_000;
 export const DECLINE_CLIENTS_MAX = 4_096;
 /** A DHCPDECLINE this soon after the DHCPACK is the client's quarrel with the message, not with a neighbour. */
 export const DECLINE_AT_ONCE_MS = 1_000;
-/** Acknowledgements that are remembered, one per slot. */
+/** Acknowledgements that are remembered, one per slot; a power of two. */
 const ACK_SLOTS = 4_096;
 
 interface Decline {
@@ -29,7 +29,7 @@ export class Declines {
 
   /** Notes a DHCPACK; a later one of another client may take its place. */
   acknowledged(client: MacAddress, nowMs: number): void {
-    const slot = client % ACK_SLOTS;
+    const slot = client & (ACK_SLOTS - 1);
     this.#ackedMac[slot] = client;
     this.#ackedMs[slot] = nowMs;
   }
@@ -45,7 +45,7 @@ export class Declines {
       if (oldest !== undefined) this.#declines.delete(oldest);
     }
     this.#declines.set(client, { atMs: nowMs, holdMs });
-    const slot = client % ACK_SLOTS;
+    const slot = client & (ACK_SLOTS - 1);
     return this.#ackedMac[slot] === client && nowMs - this.#ackedMs[slot]! <= DECLINE_AT_ONCE_MS;
   }
 

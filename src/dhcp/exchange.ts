@@ -3,7 +3,12 @@
 import { IPV4_BROADCAST, IPV4_UNSPECIFIED, type Ipv4Address } from "../model/ipv4-address.ts";
 import { MAC_BROADCAST, type MacAddress, readMac } from "../model/mac-address.ts";
 import { createUdpFrame, type UdpFrame } from "../net/frame.ts";
-import { createRequestContext, type DetachedExchange, type RequestContext } from "./decision.ts";
+import {
+  type Assignment,
+  createRequestContext,
+  type DetachedExchange,
+  type RequestContext,
+} from "./decision.ts";
 import type { DecisionTrail } from "./decision-trail.ts";
 import { detachRequest } from "./detach-request.ts";
 import type { Reply } from "./reply-parts.ts";
@@ -32,12 +37,29 @@ export interface RequestEvent {
 
 /** A reply that was queued. The object is reused. */
 export interface ExchangeEvent extends RequestEvent {
-  container: string | undefined;
+  /** What the client was given; undefined in a DHCPNAK. */
+  assignment: Assignment | undefined;
+  /** The assignment's container. Its name may be made when it is read, so read it only if it is needed. */
+  readonly container: string | undefined;
   replyType: Reply["type"];
   /** The address that was given; 0 in a DHCPNAK and in the answer to DHCPINFORM. */
   address: Ipv4Address;
   /** Why the address was refused; undefined unless it was. */
   nakReason: NakReason | undefined;
+}
+
+/** Makes an event that is filled for each reply. */
+export function createExchangeEvent(exchange: Exchange): ExchangeEvent {
+  return {
+    ...createRequestEvent(exchange),
+    assignment: undefined,
+    get container() {
+      return this.assignment?.container;
+    },
+    replyType: "DHCPNAK",
+    address: IPV4_UNSPECIFIED,
+    nakReason: undefined,
+  };
 }
 
 /** A frame that was not answered. The object is reused. */

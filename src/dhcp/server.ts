@@ -25,6 +25,7 @@ import { Declines } from "./declines.ts";
 import {
   clearExchange,
   createExchange,
+  createExchangeEvent,
   createRequestEvent,
   type DropEvent,
   detachExchange,
@@ -142,13 +143,7 @@ function createServer(options: DhcpServerOptions): Server {
     damping: new NakDamping(),
     declines: new Declines(),
     pending: new PendingExchanges(),
-    exchangeEvent: {
-      ...createRequestEvent(live),
-      container: undefined,
-      replyType: "DHCPNAK",
-      address: IPV4_UNSPECIFIED,
-      nakReason: undefined,
-    },
+    exchangeEvent: createExchangeEvent(live),
     dropEvent: { ...createRequestEvent(live), reason: "" },
     giveUpReason: "pending.overflow",
   };
@@ -384,7 +379,7 @@ function reportExchange(server: Server, exchange: Exchange, reply: Reply): void 
   if (server.onExchange === undefined) return;
   const { exchangeEvent } = server;
   fillEvent(exchangeEvent, exchange, exchange.context.ifindex);
-  exchangeEvent.container = reply.type === "DHCPNAK" ? undefined : reply.assignment.container;
+  exchangeEvent.assignment = reply.type === "DHCPNAK" ? undefined : reply.assignment;
   exchangeEvent.replyType = reply.type;
   exchangeEvent.address = yiaddrOf(reply);
   exchangeEvent.nakReason = reply.type === "DHCPNAK" ? reply.why : undefined;

@@ -255,9 +255,26 @@ export function createInventoryResolver(
       if (nic !== undefined) return nic;
       const address = findInRanges(ranges, mac);
       if (address === undefined || named.has(address)) return undefined;
-      return { address, profile: tenants, container: unnamedContainer(mac) };
+      return new RangeAssignment(mac, address, tenants);
     },
   };
+}
+
+/** What a range assigns. Most such names are never read, and to make one costs as much as to decide the request. */
+class RangeAssignment implements Assignment {
+  readonly address: Ipv4Address;
+  readonly profile: OptionProfile;
+  readonly #mac: MacAddress;
+
+  constructor(mac: MacAddress, address: Ipv4Address, profile: OptionProfile) {
+    this.#mac = mac;
+    this.address = address;
+    this.profile = profile;
+  }
+
+  get container(): string {
+    return unnamedContainer(this.#mac);
+  }
 }
 
 /** What a host boots: its own description, else the common one, which is encoded once. */

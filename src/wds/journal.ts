@@ -8,6 +8,7 @@
  */
 
 import {
+  type Assignment,
   type DecisionStep,
   type DropEvent,
   type ExchangeEvent,
@@ -103,8 +104,9 @@ export class Journal {
     this.#fillDraft(event);
     const book = isKnown ? this.#clients : this.#strangers;
     const slot = book.write(mac, this.#draft, this.#now());
-    if (isExchangeEvent(event) && event.container !== undefined) {
-      book.containers[slot] = event.container;
+    if (isExchangeEvent(event) && event.assignment !== undefined) {
+      // Not its container's name: that is made when it is read.
+      book.assignments[slot] = event.assignment;
     }
   }
 
@@ -217,7 +219,7 @@ interface Written {
 /** The entries of many clients: a block of {@link JOURNAL_ENTRIES_MAX} for each. */
 class Book {
   readonly table: MacTable;
-  readonly containers: (string | undefined)[];
+  readonly assignments: (Assignment | undefined)[];
   readonly #used: Uint8Array;
   readonly #words: Uint32Array;
   readonly #times: Float64Array;
@@ -225,7 +227,7 @@ class Book {
 
   constructor(capacity: number, seed: number) {
     this.table = new MacTable(capacity, seed);
-    this.containers = new Array<string | undefined>(capacity).fill(undefined);
+    this.assignments = new Array<Assignment | undefined>(capacity).fill(undefined);
     this.#used = new Uint8Array(capacity);
     const buffer = new ArrayBuffer(capacity * JOURNAL_ENTRIES_MAX * ENTRY_WORDS * 4);
     this.#words = new Uint32Array(buffer);
@@ -237,7 +239,7 @@ class Book {
     const slot = this.table.touch(mac);
     if (this.table.wasAdded) {
       this.#used[slot] = 0;
-      this.containers[slot] = undefined;
+      this.assignments[slot] = undefined;
     }
     this.#sequence = (this.#sequence + 1) >>> 0;
     const words = this.#words;
@@ -274,7 +276,7 @@ class Book {
 
   containerOf(mac: MacAddress): string | undefined {
     const slot = this.table.find(mac);
-    return slot < 0 ? undefined : this.containers[slot];
+    return slot < 0 ? undefined : this.assignments[slot]?.container;
   }
 
   #findEqual(slot: number, draft: Uint32Array): number {

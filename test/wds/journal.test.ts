@@ -65,7 +65,8 @@ function createEvents() {
     return {
       ...base,
       ...{ sourceMac: mac, chaddr: mac, requestType: MESSAGE_TYPE.DHCPDISCOVER },
-      ...{ container: undefined, replyType: "DHCPOFFER", address: CLIENT_IP, nakReason: undefined },
+      ...{ replyType: "DHCPOFFER", address: CLIENT_IP, nakReason: undefined },
+      ...{ assignment: undefined, container: undefined },
       ...changes,
     };
   };
@@ -179,7 +180,9 @@ describe("Journal", () => {
   test("a slot that is given to another client holds nothing of the one before", () => {
     const { journal } = createJournal({ clients: 1 });
     const { reply } = createEvents();
-    journal.observe(reply(FIRST, { container: "a" }));
+    journal.observe(
+      reply(FIRST, { assignment: { address: CLIENT_IP, profile: profileWith(), container: "a" } }),
+    );
     journal.observe(reply(CLIENT_MAC));
     expect(journal.explain(FIRST)).toBeUndefined();
     expect(journal.explain(CLIENT_MAC)).toMatchObject({ entries: [{ count: 1 }] });
