@@ -44,8 +44,8 @@ function spoil({ bytes, view }: TransmitBuffer, number: number): void {
     case 0: // the sum does not fit
       bytes[OPTIONS + 40] = 1;
       break;
-    case 1: // no magic cookie, and no checksum
-      view.setUint32(OPTIONS - 4, 0);
+    case 1: // 200 hops, and no checksum
+      bytes[42 + 3] = 200;
       view.setUint16(40, 0);
       break;
     case 2: // an option that runs past the end
