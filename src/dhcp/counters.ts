@@ -21,7 +21,7 @@ export type ServerDropReason =
   | "relay.self"
   /** The client, or its relay, asked for an address of a network that is not this one (options 82.5 and 118). */
   | "subnet.unknown"
-  /** The chain threw. */
+  /** The chain threw, or answered what no reply can be made of. */
   | "plugin.error"
   /** The chain assigned 0.0.0.0. */
   | "core.noaddress"

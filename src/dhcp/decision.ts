@@ -60,6 +60,20 @@ function refuseToDetach(): DetachedExchange {
   throw new Error("this context belongs to no request that could be detached");
 }
 
+/** Who sent a frame, as far as is known before its payload is read. */
+export interface FrameSender {
+  readonly sourceMac: MacAddress;
+  readonly sourceIp: Ipv4Address;
+  /** UDP source port: 68 of a client, 67 of a relay agent. */
+  readonly sourcePort: number;
+}
+
+/**
+ * Bounds what one sender costs: a reason from a closed set drops the frame before its payload is read. Must be cheap and
+ * must not throw; the sender is reused.
+ */
+export type AdmitFrame = (ifindex: number, sender: FrameSender) => string | undefined;
+
 /** What a client gets. */
 export interface Assignment {
   readonly address: Ipv4Address;
@@ -88,8 +102,8 @@ export type ChainVerdict =
   | { readonly kind: "error"; readonly reason: string };
 
 /**
- * Decides one request. Both arguments are reused: copy what must live longer than the call. A promise holds up nobody
- * else; the decider bounds how long it takes.
+ * Decides one request. Both arguments are reused: copy what must live longer than the call. So may be a verdict that is
+ * returned at once. A promise holds up nobody else; the decider bounds how long it takes.
  */
 export type DecideRequest = (
   request: DhcpRequest,

@@ -32,11 +32,13 @@ export {
   type ServerDropReason,
 } from "./counters.ts";
 export {
+  type AdmitFrame,
   type Assignment,
   type ChainVerdict,
   createRequestContext,
   type DecideRequest,
   type DetachedExchange,
+  type FrameSender,
   type RequestContext,
 } from "./decision.ts";
 export { type DecisionStep, DecisionTrail, TRAIL_STEPS_MAX } from "./decision-trail.ts";

@@ -36,6 +36,9 @@ const ASKED_ONLY: ReadonlySet<number> = new Set<number>([
   OPTION.autoConfigure,
 ]);
 
+/** What {@link createExtraOption} made: anything else might break the reply that it is put into. */
+const MADE = new WeakSet<ExtraOption>();
+
 /** Longest data of an extra option in octets: more than that leaves no room in any reply. */
 export const EXTRA_OPTION_DATA_MAX = 1024;
 
@@ -56,7 +59,10 @@ export function createExtraOption(code: number, data: Uint8Array, always = true)
     const piece = data.subarray(offset, offset + OPTION_DATA_MAX);
     octets.push(code, piece.length, ...piece);
   }
-  return { code, octets: Uint8Array.from(octets), always: always && !ASKED_ONLY.has(code) };
+  const isAlways = always && !ASKED_ONLY.has(code);
+  const option = Object.freeze({ code, octets: Uint8Array.from(octets), always: isAlways });
+  MADE.add(option);
+  return option;
 }
 
 function assertSettable(code: number): void {
@@ -74,8 +80,13 @@ export class ReplyOptions {
     return this.#set.size === 0 && this.#removed.size === 0;
   }
 
-  /** Sends this option, in place of the network's own and of an earlier plugin's of the same code. */
+  /**
+   * Sends this option, in place of the network's own and of an earlier plugin's of the same code.
+   *
+   * @throws TypeError if it was not made with {@link createExtraOption}
+   */
   set(option: ExtraOption): void {
+    if (!MADE.has(option)) throw new TypeError("make the option with createExtraOption()");
     this.#removed.delete(option.code);
     this.#set.set(option.code, option);
   }

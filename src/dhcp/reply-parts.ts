@@ -1,6 +1,6 @@
 /** What a reply is made of, before it is octets. */
 
-import type { Ipv4Address } from "../model/ipv4-address.ts";
+import { IPV4_UNSPECIFIED, type Ipv4Address } from "../model/ipv4-address.ts";
 import type { ReplyOptions } from "./reply-options.ts";
 import type { DhcpRequest } from "./request.ts";
 import type { ReplyDecision } from "./rules.ts";
@@ -31,4 +31,10 @@ export interface ReplyParts {
   /** What plugins add and take out. */
   readonly changes: ReplyOptions;
   readonly counters: EncodeCounters;
+}
+
+/** The address that a reply gives: none in a DHCPNAK and in the answer to DHCPINFORM. */
+export function yiaddrOf(reply: Reply): Ipv4Address {
+  if (reply.type === "DHCPNAK" || !reply.hasLease) return IPV4_UNSPECIFIED;
+  return reply.assignment.address;
 }

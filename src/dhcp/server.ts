@@ -20,7 +20,7 @@ import {
   type DhcpCounters,
   type ServerDropReason,
 } from "./counters.ts";
-import type { Assignment, ChainVerdict, DecideRequest } from "./decision.ts";
+import type { AdmitFrame, Assignment, ChainVerdict, DecideRequest } from "./decision.ts";
 import { Declines } from "./declines.ts";
 import {
   clearExchange,
@@ -45,7 +45,7 @@ import {
   type ReplyDestination,
   replyDestination,
 } from "./reply-destination.ts";
-import type { Reply } from "./reply-parts.ts";
+import { type Reply, yiaddrOf } from "./reply-parts.ts";
 import type { DhcpRequest } from "./request.ts";
 import { countFrameNotes, countRequestNotes } from "./request-notes.ts";
 import {
@@ -68,11 +68,8 @@ export interface DhcpServerOptions {
   readonly policy?: ReplyPolicy;
   /** True: a client that declined its address waits before it is offered one again. Default false. */
   readonly holdAfterDecline?: boolean;
-  /**
-   * Asked before a payload is read, to bound what one sender costs: a reason from a closed set drops the frame. Must be
-   * cheap and must not throw.
-   */
-  readonly admit?: (ifindex: number, sourceMac: MacAddress) => string | undefined;
+  /** Asked before a payload is read. */
+  readonly admit?: AdmitFrame;
   /** Relay agents have their giaddr in here; absent: relayed requests are dropped. */
   readonly relays?: Ipv4Subnet;
   /** Destination addresses that are ours beside the socket's own, e.g. of a gateway we answer ARP for. */
@@ -175,7 +172,7 @@ function answerFrame(server: Server, exchange: Exchange, frame: ReceivedFrame): 
   const { udp, request } = exchange;
   const reason =
     readUdpFrame(frame, udp, SERVER_PORT) ??
-    server.admit?.(frame.ifindex, udp.sourceMac) ??
+    server.admit?.(frame.ifindex, udp) ??
     checkAddresses(server, exchange) ??
     readRequest(frame.bytes, frame.view, udp.payloadStart, udp.payloadEnd, request);
   if (reason !== undefined) return reason;
@@ -266,8 +263,16 @@ function waitFor(server: Server, exchange: Exchange, verdict: Promise<ChainVerdi
   verdict.then(settle, () => settle(PLUGIN_ERROR));
 }
 
-/** What follows the verdict, at once or later. */
+/** What follows the verdict, at once or later. That it is junk shows only when a reply is made of it. */
 function finish(server: Server, exchange: Exchange, asked: ChainVerdict): Dropped {
+  try {
+    return obey(server, exchange, asked);
+  } catch {
+    return "plugin.error";
+  }
+}
+
+function obey(server: Server, exchange: Exchange, asked: ChainVerdict): Dropped {
   const { request, context, requestClass } = exchange;
   if (requestClass === undefined || requestClass.kind === "silent") return "core.noaddress";
   const verdict = checkVerdict(server, asked);
@@ -368,11 +373,6 @@ function replyPort(server: Server, exchange: Exchange, destination: ReplyDestina
   const isNamed = replyIfindex !== context.ifindex;
   if (isNamed || findPort === undefined || destination.mac !== MAC_BROADCAST) return replyIfindex;
   return findPort(request.chaddr) ?? replyIfindex;
-}
-
-function yiaddrOf(reply: Reply): Ipv4Address {
-  if (reply.type === "DHCPNAK" || !reply.hasLease) return IPV4_UNSPECIFIED;
-  return reply.assignment.address;
 }
 
 function reportExchange(server: Server, exchange: Exchange, reply: Reply): void {

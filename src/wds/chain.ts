@@ -2,29 +2,30 @@
  * The provider chain, after Windows Deployment Services: ordered providers, of which the first with an opinion decides
  * who a client is; then those that may drop the request, then those that add options. The order is the caller's list.
  *
- * As long as no asynchronous plugin is met, a request is decided in one synchronous run from memory. From the first one
- * on, the chain goes on with a copy of the request, and nobody waits for it but its own client.
+ * As long as no asynchronous plugin is met, a request is decided in one synchronous run from memory, and nothing is
+ * allocated for it. From the first one on, the chain goes on with a copy of the request, and nobody waits for it but its
+ * own client.
  */
-import type {
-  Assignment,
-  ChainVerdict,
-  DecideRequest,
-  DhcpRequest,
-  DropEvent,
-  ExchangeEvent,
-  RequestContext,
-} from "../dhcp/index.ts";
 import {
-  type OptionsVerdict,
-  PLUGIN_BUDGET_MS,
-  type Plugin,
-  type PolicyVerdict,
-  type ResolveVerdict,
-} from "./plugin.ts";
+  type AdmitFrame,
+  type Assignment,
+  type ChainVerdict,
+  createDhcpRequest,
+  createRequestContext,
+  type DecideRequest,
+  type DhcpRequest,
+  type DropEvent,
+  type ExchangeEvent,
+  type FrameSender,
+  type RequestContext,
+} from "../dhcp/index.ts";
+import type { MacAddress } from "../model/mac-address.ts";
+import { type DecisionPhase, PLUGIN_BUDGET_MS, type Plugin } from "./plugin.ts";
+import { type CheckedVerdict, isReason, isThenable, isVerdict } from "./verdict.ts";
 
 /** How often each plugin decided, failed and was too slow. */
 export interface PluginCounters {
-  /** Opinions other than `next`. */
+  /** Opinions other than `next`, and frames that it did not admit. */
   decided: number;
   /** It threw, rejected, was too slow, or answered something that is no verdict. */
   failed: number;
@@ -32,7 +33,10 @@ export interface PluginCounters {
   timedOut: number;
 }
 
+/** What a server asks and tells. */
 export interface Chain {
+  readonly admit: AdmitFrame;
+  /** The verdict is reused: it is valid until the next request is decided. */
   readonly decide: DecideRequest;
   /** Tells every plugin that wants to know what became of a request. */
   readonly observe: (event: ExchangeEvent | DropEvent) => void;
@@ -43,16 +47,19 @@ export interface Chain {
 export interface ChainOptions {
   /** Calls back once after some milliseconds; the returned function takes that back. */
   readonly startTimer?: (milliseconds: number, callback: () => void) => () => void;
+  /** Counters to go on with, by plugin; those of new plugins are added. */
+  readonly counters?: Map<string, PluginCounters>;
 }
-
-type Phase = "resolve" | "policy" | "options";
-type PhaseVerdict = ResolveVerdict | PolicyVerdict | OptionsVerdict;
 
 /** One plugin in one phase. */
 interface Step {
   readonly plugin: Plugin;
-  readonly phase: Phase;
+  readonly phase: DecisionPhase;
   readonly counter: PluginCounters;
+  readonly isAsynchronous: boolean;
+  readonly budgetMs: number;
+  /** What is said of a request that it failed on. */
+  readonly failure: Extract<ChainVerdict, { kind: "error" }>;
 }
 
 /** The state of one request between two steps. */
@@ -60,16 +67,22 @@ interface Run {
   request: DhcpRequest;
   context: RequestContext;
   assignment: Assignment | undefined;
+  /** The verdict, once {@link END} was returned. */
+  ended: ChainVerdict;
 }
 
+type Writable<T> = { -readonly [Key in keyof T]: T[Key] };
+
 const UNKNOWN: ChainVerdict = Object.freeze({ kind: "unknown" });
-const PHASES: readonly Phase[] = ["resolve", "policy", "options"];
-/** What a plugin may answer in each phase. */
-const VERDICTS: Readonly<Record<Phase, ReadonlySet<string>>> = {
-  resolve: new Set(["next", "assigned", "unknown", "wrong-network", "drop", "error"]),
-  policy: new Set(["next", "drop", "error"]),
-  options: new Set(["next", "stop"]),
-};
+const WRONG_NETWORK: ChainVerdict = Object.freeze({ kind: "wrong-network" });
+const PHASES: readonly DecisionPhase[] = ["resolve", "policy", "options"];
+
+/** Where a run goes after a step. */
+const ON = 0;
+const TO_POLICY = 1;
+const TO_END = 2;
+const END = 3;
+type Way = typeof ON | typeof TO_POLICY | typeof TO_END | typeof END;
 
 function startTimer(milliseconds: number, callback: () => void): () => void {
   const timer = setTimeout(callback, milliseconds);
@@ -83,14 +96,17 @@ function startTimer(milliseconds: number, callback: () => void): () => void {
  * @throws RangeError if two plugins have one name
  */
 export function createChain(plugins: readonly Plugin[], options: ChainOptions = {}): Chain {
-  const counters = new Map<string, PluginCounters>();
+  const counters = options.counters ?? new Map<string, PluginCounters>();
+  const names = new Set<string>();
   for (const { name } of plugins) {
-    if (counters.has(name)) throw new RangeError(`two plugins of one chain are named "${name}"`);
-    counters.set(name, { decided: 0, failed: 0, timedOut: 0 });
+    if (names.has(name)) throw new RangeError(`two plugins of one chain are named "${name}"`);
+    names.add(name);
+    if (!counters.has(name)) counters.set(name, { decided: 0, failed: 0, timedOut: 0 });
   }
   const runner = new ChainRunner(plugins, counters, options.startTimer ?? startTimer);
   return {
     counters,
+    admit: (ifindex, sender) => runner.admit(ifindex, sender),
     decide: (request, context) => runner.start(request, context),
     observe: (event) => runner.observe(event),
   };
@@ -98,144 +114,199 @@ export function createChain(plugins: readonly Plugin[], options: ChainOptions = 
 
 class ChainRunner {
   readonly #steps: readonly Step[];
-  /** Index of the first step after the resolve phase, and after the policy phase. */
+  /** Index of the first step after the resolve phase. */
   readonly #policyStart: number;
+  readonly #gates: readonly Step[];
   readonly #observers: readonly Step[];
+  readonly #resolvers: readonly Step[];
   readonly #startTimer: NonNullable<ChainOptions["startTimer"]>;
+  readonly #live: Run = {
+    request: createDhcpRequest(),
+    context: createRequestContext(),
+    assignment: undefined,
+    ended: UNKNOWN,
+  };
+  #assigned: Writable<Extract<ChainVerdict, { kind: "assigned" }>> | undefined;
+  readonly #knows = (mac: MacAddress): boolean => this.#mayKnow(mac);
 
   constructor(
     plugins: readonly Plugin[],
     counters: ReadonlyMap<string, PluginCounters>,
     startTimer: NonNullable<ChainOptions["startTimer"]>,
   ) {
-    const stepsOf = (phase: Phase) =>
+    const stepsOf = (method: keyof Plugin, phase: DecisionPhase): Step[] =>
       plugins
-        .filter((plugin) => plugin[phase] !== undefined)
-        .map((plugin) => ({ plugin, phase, counter: counters.get(plugin.name)! }));
-    this.#steps = PHASES.flatMap(stepsOf);
-    this.#policyStart = stepsOf("resolve").length;
-    this.#observers = plugins
-      .filter((plugin) => plugin.observe !== undefined)
-      .map((plugin) => ({ plugin, phase: "options", counter: counters.get(plugin.name)! }));
+        .filter((plugin) => plugin[method] !== undefined)
+        .map((plugin) => createStep(plugin, phase, counters.get(plugin.name)!));
+    this.#steps = PHASES.flatMap((phase) => stepsOf(phase, phase));
+    this.#resolvers = stepsOf("resolve", "resolve");
+    this.#policyStart = this.#resolvers.length;
+    this.#gates = stepsOf("admit", "resolve");
+    this.#observers = stepsOf("observe", "options");
     this.#startTimer = startTimer;
   }
 
+  admit(ifindex: number, sender: FrameSender): string | undefined {
+    const gates = this.#gates;
+    for (let index = 0; index < gates.length; index++) {
+      const { plugin, counter, failure } = gates[index]!;
+      try {
+        const reason: unknown = plugin.admit!(ifindex, sender, this.#knows);
+        if (reason === undefined) continue;
+        if (isReason(reason)) {
+          counter.decided += 1;
+          return reason;
+        }
+        if (isThenable(reason)) countRejection(reason, undefined);
+      } catch {
+        // counted as any other failure
+      }
+      counter.failed += 1;
+      return failure.reason;
+    }
+    return undefined;
+  }
+
+  #mayKnow(mac: MacAddress): boolean {
+    for (const { plugin } of this.#resolvers) {
+      if (plugin.knows === undefined || plugin.knows(mac) !== false) return true;
+    }
+    return false;
+  }
+
   start(request: DhcpRequest, context: RequestContext): ChainVerdict | Promise<ChainVerdict> {
-    return this.#run({ request, context, assignment: undefined }, 0);
+    const run = this.#live;
+    run.request = request;
+    run.context = context;
+    run.assignment = undefined;
+    const steps = this.#steps;
+    for (let index = 0; index < steps.length; ) {
+      if (index === this.#policyStart && run.assignment === undefined) return UNKNOWN;
+      const step = steps[index]!;
+      if (step.isAsynchronous) return this.#goOn({ ...run }, index);
+      const way = this.#ask(step, run);
+      if (way === END) return run.ended;
+      index = this.#indexAfter(index, way);
+    }
+    if (run.assignment === undefined) return UNKNOWN;
+    this.#assigned ??= { kind: "assigned", assignment: run.assignment };
+    this.#assigned.assignment = run.assignment;
+    return this.#assigned;
   }
 
   observe(event: ExchangeEvent | DropEvent): void {
     for (const { plugin, counter } of this.#observers) {
       try {
-        plugin.observe?.(event);
+        const answer: unknown = plugin.observe!(event);
+        if (isThenable(answer)) countRejection(answer, counter);
       } catch {
         counter.failed += 1;
       }
     }
   }
 
-  /** Asks the steps from `index` on, synchronously until one answers with a promise. */
-  #run(run: Run, index: number): ChainVerdict | Promise<ChainVerdict> {
-    const steps = this.#steps;
-    for (let next = index; next < steps.length; ) {
-      if (next === this.#policyStart && run.assignment === undefined) return UNKNOWN;
-      const step = steps[next]!;
-      const answer = this.#ask(step, run);
-      if (answer instanceof Promise) return this.#wait(run, step, next, answer);
-      const end = this.#conclude(run, step, answer);
-      if (typeof end !== "number") return end;
-      next = end === STAY ? next + 1 : this.#skip(next, end);
+  /** The rest of a run from its first asynchronous step on, on a copy of the request. */
+  async #goOn(run: Run, first: number): Promise<ChainVerdict> {
+    for (let index = first; index < this.#steps.length; ) {
+      if (index === this.#policyStart && run.assignment === undefined) return UNKNOWN;
+      const step = this.#steps[index]!;
+      const way = step.isAsynchronous ? await this.#askLater(step, run) : this.#ask(step, run);
+      if (way === END) return run.ended;
+      index = this.#indexAfter(index, way);
     }
     if (run.assignment === undefined) return UNKNOWN;
     return { kind: "assigned", assignment: run.assignment };
   }
 
-  async #wait(
-    run: Run,
-    step: Step,
-    index: number,
-    answer: Promise<PhaseVerdict | undefined>,
-  ): Promise<ChainVerdict> {
-    const end = this.#conclude(run, step, await answer);
-    if (typeof end !== "number") return end;
-    return this.#run(run, end === STAY ? index + 1 : this.#skip(index, end));
+  #indexAfter(index: number, way: Exclude<Way, typeof END>): number {
+    if (way === ON) return index + 1;
+    return way === TO_POLICY ? this.#policyStart : this.#steps.length;
   }
 
-  /** One question. Undefined: the plugin failed or was too slow. */
-  #ask(step: Step, run: Run): PhaseVerdict | undefined | Promise<PhaseVerdict | undefined> {
-    const { plugin } = step;
-    if (plugin.isAsynchronous === true) {
+  #ask(step: Step, run: Run): Way {
+    try {
+      const answer = call(step, run);
+      if (isVerdict(step.phase, answer)) return this.#conclude(step, run, answer);
+      // Who does not say that it is asynchronous may not be: the request is another's by the time of the answer.
+      if (isThenable(answer)) countRejection(answer, undefined);
+    } catch {
+      // counted as any other failure
+    }
+    return this.#fail(step, run);
+  }
+
+  async #askLater(step: Step, run: Run): Promise<Way> {
+    try {
       const detached = run.context.detach();
       run.request = detached.request;
       run.context = detached.context;
-    }
-    try {
-      const answer = call(step, run);
-      return answer instanceof Promise ? this.#withinBudget(step, answer) : answer;
+      const asked = call(step, run);
+      const answer = isThenable(asked) ? await this.#withinBudget(step, asked) : asked;
+      if (isVerdict(step.phase, answer)) return this.#conclude(step, run, answer);
     } catch {
-      return undefined;
+      // counted as any other failure
     }
+    return this.#fail(step, run);
   }
 
-  /** The answer if it comes in time. A plugin that does not say that it is asynchronous may not be. */
-  #withinBudget(step: Step, answer: Promise<PhaseVerdict>): Promise<PhaseVerdict | undefined> {
-    const { plugin, counter } = step;
-    const { promise, resolve } = Promise.withResolvers<PhaseVerdict | undefined>();
-    const stop = this.#startTimer(plugin.budgetMs ?? PLUGIN_BUDGET_MS, () => {
-      counter.timedOut += 1;
+  /** The answer, or undefined if it did not come in time; then it is not looked at any more. */
+  #withinBudget(step: Step, asked: PromiseLike<unknown>): Promise<unknown> {
+    const { promise, resolve, reject } = Promise.withResolvers<unknown>();
+    const stop = this.#startTimer(step.budgetMs, () => {
+      step.counter.timedOut += 1;
       resolve(undefined);
     });
-    answer.then(
-      (verdict) => resolve(plugin.isAsynchronous === true ? verdict : undefined),
-      () => resolve(undefined),
-    );
+    Promise.resolve(asked).then(resolve, reject);
     return promise.finally(stop);
   }
 
-  /** Notes the answer. A verdict ends the run; a number tells how it goes on. */
-  #conclude(run: Run, step: Step, answer: PhaseVerdict | undefined): ChainVerdict | number {
-    const { plugin, phase, counter } = step;
-    const { trail } = run.context;
-    if (answer === undefined || !isVerdict(phase, answer)) {
-      counter.failed += 1;
-      trail.add(plugin.name, "failed");
-      return { kind: "error", reason: `plugin.${plugin.name}` };
+  /** Notes an answer that {@link isVerdict} accepted. Throws what a getter of it throws. */
+  #conclude(step: Step, run: Run, answer: CheckedVerdict): Way {
+    const { plugin, counter } = step;
+    const { kind } = answer;
+    switch (kind) {
+      case "assigned":
+        run.assignment = answer.assignment;
+        break;
+      case "drop":
+      case "error":
+        run.ended = { kind, reason: answer.reason };
+        break;
+      default:
+        run.ended = kind === "wrong-network" ? WRONG_NETWORK : UNKNOWN;
     }
-    trail.add(plugin.name, answer.kind, answer.why);
-    if (answer.kind === "next") return STAY;
+    run.context.trail.add(plugin.name, kind, answer.why);
+    if (kind === "next") return ON;
     counter.decided += 1;
-    if (answer.kind === "stop") return this.#steps.length;
-    if (answer.kind !== "assigned") return answer;
-    run.assignment = answer.assignment;
-    return this.#policyStart;
+    if (kind === "assigned") return TO_POLICY;
+    return kind === "stop" ? TO_END : END;
   }
 
-  #skip(index: number, target: number): number {
-    return Math.max(index + 1, target);
+  #fail({ plugin, counter, failure }: Step, run: Run): Way {
+    counter.failed += 1;
+    run.context.trail.add(plugin.name, "failed");
+    run.ended = failure;
+    return END;
   }
 }
 
-/** The next step follows. */
-const STAY = -1;
+function createStep(plugin: Plugin, phase: DecisionPhase, counter: PluginCounters): Step {
+  return {
+    ...{ plugin, phase, counter },
+    isAsynchronous: plugin.isAsynchronous === true,
+    budgetMs: plugin.budgetMs ?? PLUGIN_BUDGET_MS[phase],
+    failure: Object.freeze({ kind: "error", reason: `plugin.${plugin.name}` }),
+  };
+}
 
-function call({ plugin, phase }: Step, run: Run): PhaseVerdict | Promise<PhaseVerdict> {
-  const { request, context, assignment } = run;
+function call({ plugin, phase }: Step, { request, context, assignment }: Run): unknown {
   if (phase === "resolve") return plugin.resolve!(request, context);
   return plugin[phase]!(request, context, assignment!);
 }
 
-/** Plugins may come from third parties, so the type is not to be trusted. */
-function isVerdict(phase: Phase, answer: unknown): answer is PhaseVerdict {
-  if (typeof answer !== "object" || answer === null || !("kind" in answer)) return false;
-  const { kind } = answer as { kind: unknown };
-  if (typeof kind !== "string" || !VERDICTS[phase].has(kind)) return false;
-  if (kind === "assigned") return isAssignment((answer as { assignment?: unknown }).assignment);
-  if (kind !== "drop" && kind !== "error") return true;
-  return typeof (answer as { reason?: unknown }).reason === "string";
-}
-
-function isAssignment(value: unknown): value is Assignment {
-  if (typeof value !== "object" || value === null) return false;
-  const { address, profile } = value as { address?: unknown; profile?: unknown };
-  return typeof address === "number" && typeof profile === "object" && profile !== null;
+/** Nobody waits for this promise; a rejection that nobody handles would end the process. */
+function countRejection(late: PromiseLike<unknown>, counter: PluginCounters | undefined): void {
+  Promise.resolve(late).then(undefined, () => {
+    if (counter !== undefined) counter.failed += 1;
+  });
 }

@@ -10,14 +10,19 @@ export {
   type JournalOutcome,
 } from "./journal.ts";
 export { JOURNAL_TEXTS_MAX, JOURNAL_TRAILS_MAX } from "./journal-texts.ts";
+export { LiveChain } from "./live-chain.ts";
 export {
+  type ContextView,
   NEXT,
   type NextVerdict,
   type OptionsVerdict,
   PLUGIN_BUDGET_MS,
   type Plugin,
   type PolicyVerdict,
+  REASON_CHARACTERS_MAX,
+  type RequestView,
   type ResolveVerdict,
+  WHY_CHARACTERS_MAX,
 } from "./plugin.ts";
 export { createHardwarePlugin, type HostDirectory } from "./plugins/hardware/plugin.ts";
 export { createNmPlugin, type NicResolver } from "./plugins/nm/plugin.ts";

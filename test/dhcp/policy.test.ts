@@ -289,8 +289,8 @@ describe("the trail of a decision", () => {
 test("a frame that is not admitted is not read", () => {
   const asked: [number, MacAddress][] = [];
   const { counters, send } = startServer({
-    admit: (ifindex, mac) => {
-      asked.push([ifindex, mac]);
+    admit: (ifindex, { sourceMac }) => {
+      asked.push([ifindex, sourceMac]);
       return "rate.port";
     },
   });

@@ -1,0 +1,70 @@
+/** Reads what a plugin answered. Plugins may come from third parties, so their types are not to be trusted. */
+
+import type { Assignment } from "../dhcp/index.ts";
+import { type DecisionPhase, REASON_CHARACTERS_MAX, WHY_CHARACTERS_MAX } from "./plugin.ts";
+
+const REASON_TEXT = /^[\w.-]+$/;
+
+/** True for what a plugin may answer in a phase. Throws what a getter of the answer throws. */
+export function isVerdict(phase: DecisionPhase, answer: unknown): answer is CheckedVerdict {
+  if (typeof answer !== "object" || answer === null) return false;
+  const { kind, why } = answer as { kind?: unknown; why?: unknown };
+  if (why !== undefined && (typeof why !== "string" || why.length > WHY_CHARACTERS_MAX)) {
+    return false;
+  }
+  switch (kind) {
+    case "next":
+      return true;
+    case "assigned":
+      return phase === "resolve" && isAssignment((answer as { assignment?: unknown }).assignment);
+    case "unknown":
+    case "wrong-network":
+      return phase === "resolve";
+    case "drop":
+    case "error":
+      return phase !== "options" && isReason((answer as { reason?: unknown }).reason);
+    case "stop":
+      return phase === "options";
+    default:
+      return false;
+  }
+}
+
+/** The answer of any phase. */
+export type CheckedVerdict = { readonly why?: string } & (
+  | { readonly kind: "next" | "unknown" | "wrong-network" | "stop" }
+  | { readonly kind: "assigned"; readonly assignment: Assignment }
+  | { readonly kind: "drop" | "error"; readonly reason: string }
+);
+
+/** True for a text that may be a counter's name. */
+export function isReason(value: unknown): value is string {
+  return (
+    typeof value === "string" && value.length <= REASON_CHARACTERS_MAX && REASON_TEXT.test(value)
+  );
+}
+
+/** The shape only; the server refuses an address of 0 and options of another server. */
+function isAssignment(value: unknown): value is Assignment {
+  if (typeof value !== "object" || value === null) return false;
+  const { address, profile, ifindex, hostname, container } = value as Record<string, unknown>;
+  return (
+    typeof address === "number" &&
+    address >>> 0 === address &&
+    typeof profile === "object" &&
+    profile !== null &&
+    (ifindex === undefined || typeof ifindex === "number") &&
+    (hostname === undefined || typeof hostname === "string") &&
+    (container === undefined || typeof container === "string")
+  );
+}
+
+/** True for anything that can be waited for. Throws what a getter of the answer throws. */
+export function isThenable(answer: unknown): answer is PromiseLike<unknown> {
+  return (
+    typeof answer === "object" &&
+    answer !== null &&
+    "then" in answer &&
+    typeof answer.then === "function"
+  );
+}
