@@ -1,5 +1,4 @@
-import { execFileSync } from "node:child_process";
-import { copyFileSync, createReadStream, existsSync, readdirSync, readFileSync } from "node:fs";
+import { copyFileSync, createReadStream, readdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
@@ -17,6 +16,7 @@ import { createInventoryResolver, parseInventory } from "../../src/nm/index.ts";
 import { createChain, createHardwarePlugin, createNmPlugin } from "../../src/wds/index.ts";
 import { readWithDhcpPackage } from "../dhcp-peer.ts";
 import { temporaryFolder } from "../temporary-folder.ts";
+import { hasTshark, tsharkComplaints } from "../tshark.ts";
 
 const FIXTURES = join(import.meta.dirname, "../fixtures/pcap");
 const REPLIES = ".replies.pcap";
@@ -135,26 +135,6 @@ function readWithPeer(path: string): Promise<Buffer[]> {
     parser.on("error", reject);
   });
 }
-
-/** What tshark complains of: one line a packet, empty where it is content. */
-function tsharkComplaints(path: string): string[] {
-  const fields = [
-    "_ws.malformed",
-    "_ws.expert.message",
-    "ip.checksum.status",
-    "udp.checksum.status",
-  ];
-  const checks = ["-o", "ip.check_checksum:TRUE", "-o", "udp.check_checksum:TRUE"];
-  const args = ["-r", path, ...checks, "-T", "fields", "-E", "separator=;"];
-  const text = execFileSync("tshark", [...args, ...fields.flatMap((name) => ["-e", name])], {
-    encoding: "utf8",
-    stdio: ["ignore", "pipe", "ignore"],
-  });
-  const GOOD = ";;1;1"; // not malformed, no expert information, both checksums good
-  return text.split("\n").filter((line) => line !== "" && line !== GOOD);
-}
-
-const hasTshark = existsSync("/usr/bin/tshark");
 
 describe("DHCP answers to captures of real clients", () => {
   test("every capture has a scenario", () => {

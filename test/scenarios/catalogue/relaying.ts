@@ -25,8 +25,13 @@ const GIADDR = "10.1.0.1";
 const relays: Setup = { relays: "10.1.0.0/24" };
 const relayed = { giaddr: GIADDR, hops: 1 } as const;
 const to = `R1 ${GIADDR}:67`;
-/** Circuit, host, a VRF, and one that nobody knows. */
-const INFORMATION = [1, 4, 0, 3, 0, 42, 2, 3, 104, 45, 49, 151, 2, 0, 9, 200, 1, 255];
+/** Circuit, host "h-1", a VPN by its number (RFC 2685), and one that nobody knows. */
+const INFORMATION = [
+  ...[1, 4, 0, 3, 0, 42],
+  ...[2, 3, 104, 45, 49],
+  ...[151, 8, 1, 104, 45, 49, 1, 1, 1, 1],
+  ...[200, 1, 255],
+];
 const with82 = (data: readonly number[], words: Partial<Message> = {}): Partial<Message> => ({
   ...relayed,
   ...words,
