@@ -75,12 +75,16 @@ function createProgram(signal: AbortSignal): Command {
     .option("--data <dir>", "data folder")
     .addOption(logLevel().default("info"))
     .action((options: ServeArguments) => serve(options, signal));
-  addDhcpCommands(program, { environment: process.env, print });
+  addDhcpCommands(program, { environment: process.env, print, warn });
   return program;
 }
 
 function print(line: string): void {
   process.stdout.write(`${line}\n`);
+}
+
+function warn(line: string): void {
+  process.stderr.write(`goalstate: ${line}\n`);
 }
 
 /** commander's error as one line of ours; its suggestion would be a second one. */

@@ -26,8 +26,8 @@ const VLAN_ID_MASK = 0x0fff;
 
 /** Options of {@link openCaptureFrameSocket}. */
 export interface CaptureFrameSocketOptions {
-  /** The pcap file to receive from, or its bytes. */
-  readonly input: string | Uint8Array;
+  /** The capture file to receive from, its bytes, or what was read from it. */
+  readonly input: string | Uint8Array | Capture;
   /** The pcap file to send into; created, or emptied. */
   readonly output: string;
   readonly hardwareAddress: MacAddress;
@@ -58,7 +58,9 @@ export interface CaptureFrameSocket extends FrameSocket {
 export async function openCaptureFrameSocket(
   options: CaptureFrameSocketOptions,
 ): Promise<CaptureFrameSocket> {
-  const capture = await readCapture(options.input);
+  const { input } = options;
+  const isRead = typeof input === "object" && "kind" in input;
+  const capture = isRead ? input : await readCapture(input);
   const resolution = capture.resolution;
   return new PcapFrameSocket(
     options,

@@ -1,9 +1,10 @@
 /** The commands that look inside a running DHCP server, with a real one and real clients. */
-import { statSync } from "node:fs";
+import { chmodSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { DROP_REASONS } from "../../src/cli/dhcp/reasons.ts";
 import { canMakeNamespaces, ip } from "../net/namespaces.ts";
+import { temporaryFolder } from "../temporary-folder.ts";
 import { finish, GOALSTATE } from "./processes.ts";
 import { INTERFACE, makeServeNetwork, NETWORK, type ServeNetwork } from "./serve-network.ts";
 
@@ -90,6 +91,42 @@ describe.skipIf(!canMakeNamespaces && !process.env["CI"])("looking inside (needs
       await using _next = await network.serve(INVENTORY);
       expect((await look(network, "explain", MAC)).code).toBe(0);
       expect((await look(network, "explain", "00:0c")).code).toBe(2);
+    },
+    TEST_TIMEOUT_MS,
+  );
+});
+
+describe("dhcp replay", () => {
+  const FIXTURES = join(import.meta.dirname, "../fixtures/pcap");
+  const isRoot = process.getuid?.() === 0;
+
+  /** As nobody if the test runs as root, else as who runs it. */
+  function replay(folder: string, ...args: readonly string[]) {
+    const nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
+    const inventory = join(folder, "inventory.yaml");
+    writeFileSync(inventory, INVENTORY);
+    chmodSync(folder, 0o777);
+    const command = [GOALSTATE, "dhcp", "replay", "--inventory", inventory, ...args];
+    return finish(isRoot ? [...nobody, ...command] : command);
+  }
+
+  test(
+    "needs no privilege: nobody gets the replies, twice the same, in text and as JSON",
+    async () => {
+      const folder = temporaryFolder("replay");
+      const capture = join(FIXTURES, "udhcpc-renew-release.pcap");
+      const golden = readFileSync(join(FIXTURES, "udhcpc-renew-release.replies.pcap"));
+      const output = join(folder, "out.pcap");
+      const first = await replay(folder, capture, "-o", output, "--on-gateway");
+      expect([first.code, first.stderr]).toEqual([0, ""]);
+      expect(first.stdout).toMatch(/^#2 .* DHCPREQUEST \(SELECTING\) .* -> DHCPACK 10.77.10.1$/m);
+      expect(readFileSync(output).equals(golden)).toBe(true);
+      const again = await replay(folder, capture, "-o", output, "--on-gateway", "--json");
+      expect(readFileSync(output).equals(golden)).toBe(true);
+      expect(JSON.parse(again.stdout)).toMatchObject({
+        requests: [{ frame: 1 }, { frame: 2 }, { frame: 3 }, { frame: 4 }],
+        summary: { requests: 4, answered: 3, silences: { "client.release": 1 } },
+      });
     },
     TEST_TIMEOUT_MS,
   );

@@ -9,6 +9,8 @@ import { ExplanationSchema, renderExplanation } from "./explain.ts";
 export interface DhcpCommandOptions {
   readonly environment: NodeJS.ProcessEnv;
   readonly print: (line: string) => void;
+  /** Prints what is accepted but may surprise. */
+  readonly warn: (line: string) => void;
 }
 
 interface LookArguments {
@@ -32,6 +34,43 @@ export function addDhcpCommands(program: Command, options: DhcpCommandOptions): 
     .option(...DATA)
     .option(...JSON_OUTPUT)
     .action((mac: string, look: LookArguments) => explain(mac, look, options));
+  dhcp
+    .command("replay")
+    .description("feed a capture to the server that an inventory makes, and see what it answers")
+    .argument("<file>", "what clients sent: pcap or pcapng")
+    .requiredOption("--inventory <file>", "who gets which address (YAML)")
+    .requiredOption("-o, --output <file>", "where the replies are written (pcap)")
+    .option("--on-gateway", "as on an interface that has the gateway's address")
+    .option(
+      "--compare",
+      "compare with the replies in the capture; exit 1 if type or address differ",
+    )
+    .option(...JSON_OUTPUT)
+    .action((file: string, replay: ReplayArguments) => runReplay(file, replay, options));
+}
+
+interface ReplayArguments {
+  readonly inventory: string;
+  readonly output: string;
+  readonly onGateway?: boolean;
+  readonly compare?: boolean;
+  readonly json?: boolean;
+}
+
+async function runReplay(
+  file: string,
+  replay: ReplayArguments,
+  { print, warn }: DhcpCommandOptions,
+): Promise<void> {
+  const { replayFile } = await import("../replay/replay-file.ts");
+  await replayFile({
+    ...{ file, print, warn },
+    inventory: replay.inventory,
+    output: replay.output,
+    isGateway: replay.onGateway === true,
+    compare: replay.compare === true,
+    json: replay.json === true,
+  });
 }
 
 function readMacArgument(text: string): string {

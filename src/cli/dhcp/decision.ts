@@ -161,7 +161,9 @@ function describeOutcome(outcome: Outcome): DecisionDocument["outcome"] {
 }
 
 /** A decision's request in one line: message, state, address, transaction, relay. */
-export function requestLine(decision: DecisionDocument): string {
+export function requestLine(
+  decision: Pick<DecisionDocument, "message" | "state" | "wanted" | "xid" | "relay">,
+): string {
   const { message, state, wanted, xid, relay } = decision;
   return [
     message,
@@ -173,7 +175,7 @@ export function requestLine(decision: DecisionDocument): string {
 }
 
 /** A decision's outcome in one line. */
-export function outcomeLine({ outcome }: DecisionDocument): string {
+export function outcomeLine({ outcome }: Pick<DecisionDocument, "outcome">): string {
   if (outcome.kind === "silence") return `silence: ${outcome.reason}`;
   const { type, address, reason } = outcome;
   return [

@@ -307,3 +307,8 @@ export function explainReason(reason: string): ReasonText {
 export function explainRefusal(reason: string): ReasonText | undefined {
   return Object.hasOwn(NAK_REASONS, reason) ? NAK_REASONS[reason as NakReason] : undefined;
 }
+
+/** The words for a note. */
+export function explainNote(note: string): string {
+  return Object.hasOwn(REQUEST_NOTES, note) ? REQUEST_NOTES[note as RequestNote] : note;
+}
