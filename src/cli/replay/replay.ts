@@ -188,6 +188,7 @@ async function feed(options: ReplayOptions, slots: readonly Slot[]): Promise<Dhc
   await serveDhcp({
     socket: watchSocket(socket, book, clock),
     ...rules,
+    admit: chain.admit,
     decide: chain.decide,
     now: () => clock.now(),
     serverAddress: WIRE_SERVER_ADDRESS,
