@@ -18,7 +18,7 @@ import {
   type MessageTypeName,
   SNAME_BYTES,
 } from "./header.ts";
-import { createOptionIndex, indexOptions, joinOption } from "./option-index.ts";
+import { createOptionIndex, indexOptions, joinedLengthMax, joinOption } from "./option-index.ts";
 import { OPTION, OPTION_DATA_MAX } from "./options.ts";
 
 /** One DHCP message on Ethernet. Field names are those of RFC 2131. */
@@ -80,8 +80,9 @@ export function decodeMessage(bytes: Uint8Array): DecodeResult {
   const options = new Map<number, Uint8Array>();
   for (const code of index.codes.subarray(0, index.count)) {
     if (code === OPTION.overload || options.has(code)) continue;
-    const data = new Uint8Array(bytes.length);
-    options.set(code, data.slice(0, joinOption(bytes, index, code, data, 0)));
+    const data = new Uint8Array(joinedLengthMax(index, code));
+    const length = joinOption(bytes, index, code, data, 0);
+    options.set(code, length === data.length ? data : data.slice(0, length));
   }
   return { kind: "message", message: { ...decodeHeader(bytes, view, index.overload), options } };
 }
