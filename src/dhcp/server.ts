@@ -6,7 +6,6 @@
 
 import {
   IPV4_BROADCAST,
-  IPV4_UNSPECIFIED,
   type Ipv4Address,
   type Ipv4Subnet,
   subnetContains,
