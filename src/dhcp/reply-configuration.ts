@@ -55,7 +55,7 @@ export function writeConfiguration(writer: OptionWriter, parts: ConfigurationPar
   else if (!writeWhole(writer, profile.fixedOctets)) {
     writeFixedThatFit(writer, profile, counters);
   }
-  if (image !== undefined) writeBoot(writer, request, image, counters);
+  if (image !== undefined) writeBoot(writer, parts, image);
   if (!changes.isEmpty) writeAdded(writer, parts);
   writeRequested(writer, parts);
   writeClientFqdn(writer, request, assignment, counters);
@@ -105,14 +105,21 @@ function isFixed({ fixed }: OptionProfile, code: number): boolean {
   return fixed.some((option) => option[0] === code);
 }
 
+/** What only the dialogue with a boot ROM is about. A client that renews has booted long ago. */
+const BOOT_DIALOGUE: ReadonlySet<number> = new Set([OPTION.vendorClass, OPTION.vendorSpecific]);
+
 function writeBoot(
   writer: OptionWriter,
-  request: DhcpRequest,
+  { request, reply, assignment, counters }: ConfigurationParts,
   image: BootImage,
-  counters: EncodeCounters,
 ): void {
-  for (const option of image.options) writeCounted(writer, option, counters);
-  const identifier = image.kind === "pxe" ? readMachineIdentifier(request) : undefined;
+  const isLease = reply.type === "DHCPACK" && reply.hasLease;
+  const isRenewal = isLease && request.ciaddr === assignment.address;
+  for (const option of image.options) {
+    if (!isRenewal || !BOOT_DIALOGUE.has(option[0]!)) writeCounted(writer, option, counters);
+  }
+  const isEchoed = image.kind === "pxe" && !isRenewal;
+  const identifier = isEchoed ? readMachineIdentifier(request) : undefined;
   if (identifier === undefined) return;
   if (!writeData(writer, OPTION.machineIdentifier, identifier)) {
     countOmitted(counters, OPTION.machineIdentifier);

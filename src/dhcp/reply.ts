@@ -13,6 +13,7 @@ import { UDP_PAYLOAD_OFFSET } from "../net/frame.ts";
 import { FRAME_BYTES_MAX, type TransmitBuffer } from "../net/frame-socket.ts";
 import type { BootImage } from "./boot.ts";
 import { findBootImage } from "./boot-client.ts";
+import type { Assignment } from "./decision.ts";
 import {
   BOOTREPLY,
   CHADDR_BYTES,
@@ -36,6 +37,13 @@ const IP_UDP_BYTES = 28;
 /** What every client accepts (RFC 2131 section 2). */
 const DATAGRAM_BYTES_DEFAULT = 576;
 
+/** Options 53, 54 and 51. */
+const MANDATORY_BYTES = 15;
+/** The mandatory options with the mask, the routers and the wire server, and some more. */
+const CRITICAL_BYTES = 64;
+/** Mask and routers. */
+const BOOTP_CRITICAL_BYTES = 12;
+
 /** Non-empty ASCII: systemd refuses a DHCPNAK with any other text. */
 const NAK_TEXT: Readonly<Record<NakReason, Uint8Array>> = {
   "wrong-address": new TextEncoder().encode("requested address is not assigned to this interface"),
@@ -57,10 +65,28 @@ export function encodeReply(target: TransmitBuffer, parts: ReplyParts): number {
     cursor: start + HEADER.options,
     limit: start + payloadMax(request, reply) - 1, // End always fits
   };
-  if (reply.type === "BOOTREPLY") writeBootpOptions(writer, reply.assignment, parts.counters);
+  if (reply.type === "BOOTREPLY")
+    writeBootpReply(writer, request, reply.assignment, parts.counters);
   else writeDhcpOptions(writer, parts, image);
   target.bytes[writer.cursor++] = OPTION.end;
   return Math.max(writer.cursor - start, MESSAGE_BYTES_MIN);
+}
+
+/** A BOOTP client has no identifier to be echoed, but its relay may have added option 82 (RFC 3046 section 2.0). */
+function writeBootpReply(
+  writer: OptionWriter,
+  request: DhcpRequest,
+  assignment: Assignment,
+  counters: EncodeCounters,
+): void {
+  const relay = echoLength(request.relayInformation);
+  const room = writer.limit - writer.cursor - BOOTP_CRITICAL_BYTES;
+  const isEchoed = relay > 0 && relay <= room;
+  if (relay > 0 && !isEchoed) countOmitted(counters, OPTION.relayInformation);
+  writer.limit -= isEchoed ? relay : 0;
+  writeBootpOptions(writer, assignment, counters);
+  writer.limit += isEchoed ? relay : 0;
+  if (isEchoed) echo(writer, request, OPTION.relayInformation);
 }
 
 function writeDhcpOptions(
@@ -68,8 +94,8 @@ function writeDhcpOptions(
   parts: ReplyParts,
   image: BootImage | undefined,
 ): void {
-  const { request, reply, counters } = parts;
-  const tail = reserveEchoes(writer, request, counters);
+  const { request, reply } = parts;
+  const tail = reserveEchoes(writer, parts);
   writeMandatory(writer, request, reply, parts.serverIdentifier);
   if (reply.type !== "DHCPNAK") {
     writeConfiguration(writer, { ...parts, assignment: reply.assignment, image });
@@ -105,7 +131,7 @@ function writeHeader(
   bytes[start + HEADER.hlen] = HLEN_ETHERNET;
   view.setUint32(start + HEADER.xid, request.xid);
   view.setUint16(start + HEADER.flags, replyFlags(request, reply));
-  if (reply.type === "DHCPACK" && !reply.isRapid) {
+  if (reply.type === "BOOTREPLY" || (reply.type === "DHCPACK" && !reply.isRapid)) {
     writeIpv4(bytes, start + HEADER.ciaddr, request.ciaddr);
   }
   if (reply.type !== "DHCPNAK" && reply.hasLease) {
@@ -129,18 +155,22 @@ function replyFlags(request: DhcpRequest, reply: Reply): number {
   return request.broadcast || mustBroadcast ? FLAG_BROADCAST : 0;
 }
 
-/** Keeps room for the echoes, option 82 first: a relay may discard a reply without it. */
+/**
+ * Keeps room for the echoes: option 82 first, for a relay may discard a reply without it; option 61 only if it does not
+ * push out the network's own options, for a guest without routes is worse off than one whose identifier is missing.
+ */
 function reserveEchoes(
   writer: OptionWriter,
-  request: DhcpRequest,
-  counters: EncodeCounters,
+  { request, reply, counters }: ReplyParts,
 ): { reserved: number; clientIdentifier: boolean; relayInformation: boolean } {
-  const critical = 64; // the mandatory options with the mask, the routers and the wire server
   const relay = echoLength(request.relayInformation);
   const client = echoLength(request.clientIdentifier);
-  const room = writer.limit - writer.cursor - critical;
-  const relayInformation = relay > 0 && relay <= room;
-  const clientIdentifier = client > 0 && client <= room - (relayInformation ? relay : 0);
+  const room = writer.limit - writer.cursor;
+  const relayInformation = relay > 0 && relay <= room - CRITICAL_BYTES;
+  const left = room - (relayInformation ? relay : 0);
+  const own = reply.type === "DHCPNAK" ? 0 : reply.assignment.profile.fixedOctets.length;
+  const all = Math.max(CRITICAL_BYTES, MANDATORY_BYTES + own);
+  const clientIdentifier = client > 0 && client <= left - (all <= left ? all : CRITICAL_BYTES);
   if (relay > 0 && !relayInformation) countOmitted(counters, OPTION.relayInformation);
   if (client > 0 && !clientIdentifier) countOmitted(counters, OPTION.clientIdentifier);
   const reserved = (relayInformation ? relay : 0) + (clientIdentifier ? client : 0);

@@ -250,6 +250,7 @@ export const OPTIONS: readonly Scenario[] = [
       }),
     ),
     // In 576 octets there is no room for it beside what a guest cannot do without.
+    noting(send(hello(61, bytes(240)), offer(".5", to, { order: ALWAYS })), "omitted"),
     noting(
       send(
         discover({

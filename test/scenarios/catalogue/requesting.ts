@@ -166,5 +166,13 @@ export const REQUESTING: readonly Scenario[] = [
     send(select(".5"), nak()),
     send(discover({ xid: 2 }), offer(".8")),
     send(select(".8", { xid: 2 }), ack(".8")),
+    // NetworkManager 1.42 leaves its old address in ciaddr.
+    noting(
+      send(
+        select(".8", { xid: 3, ciaddr: ".5", sourceIp: ".5" }),
+        ack(".8", "M1 .8", { ciaddr: ".5" }),
+      ),
+      "req.50ne",
+    ),
   ),
 ];
