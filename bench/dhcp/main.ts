@@ -38,12 +38,7 @@ const program = new Command("bench/dhcp/run")
   )
   .option("--rounds <n>", "interleaved rounds; medians are told", positive, 5)
   .option("--seconds <s>", "measured time of one sample", positive, 2)
-  .option(
-    "--rows <names>",
-    `of ${Object.keys(ROWS).join(", ")}`,
-    rowNames,
-    Object.keys(ROWS).filter((name) => name !== "bindings"),
-  )
+  .option("--rows <names>", `of ${Object.keys(ROWS).join(", ")}`, rowNames, Object.keys(ROWS))
   .option("--kea <variant>", "the configuration of Kea; without: the best one is looked for")
   .option("--write", "put the results into bench/README.md", false);
 

@@ -9,6 +9,7 @@ import { findBridgePort } from "../net/bridge-port.ts";
 import { type Link, listLinks } from "../net/iproute.ts";
 import { Poller } from "../net/poller.ts";
 import {
+  type BindingTable,
   createInventoryResolver,
   type InventoryDescription,
   inventoryWarnings,
@@ -27,6 +28,7 @@ import type { DhcpNetworkView } from "./dhcp/network-view.ts";
 import { dhcpRoutes } from "./dhcp/routes.ts";
 import { loadInventoryContainers } from "./inventory-containers.ts";
 import { createInventoryServer } from "./inventory-server.ts";
+import { loadBindings } from "./load-bindings.ts";
 import { type NetworkServices, startNetworkServices } from "./network-services.ts";
 import { holdPlatformAddresses } from "./platform-addresses.ts";
 import { readYaml } from "./read-yaml.ts";
@@ -52,12 +54,14 @@ export async function runServe(options: ServeOptions): Promise<void> {
   const inventory = parseInventory(readYaml(inventoryPath), inventoryPath);
   for (const warning of inventoryWarnings(inventory))
     log.warn({ inventory: inventoryPath }, warning);
+  const bindings = loadBindings(inventory, inventoryPath);
   const link = await requireInterface(interfaceName);
   requireRoot("ERR_SERVE_PRIVILEGE", "Raw sockets and interface addresses");
   await using data = await openDataFolder(options.data);
   await using _addresses = await holdPlatformAddresses(data.store, interfaceName);
   const journal = new Journal({ now: Date.now, seed: randomInt(2 ** 32) });
-  await using services = await startServices(options, data, inventory, link, journal);
+  const served = { inventory, link, ...(bindings !== undefined && { bindings }) };
+  await using services = await startServices(options, data, served, journal);
   const networks = [interfaceName];
   const info = { command: "serve", networks, pid: process.pid, version: packageJson.version };
   await using _control = await openControlServer({
@@ -84,18 +88,24 @@ async function requireInterface(name: string): Promise<Link> {
   return link;
 }
 
+/** What is served, and where. */
+interface Served {
+  readonly inventory: InventoryDescription;
+  readonly bindings?: BindingTable;
+  readonly link: Link;
+}
+
 async function startServices(
   options: ServeOptions,
   data: DataFolder,
-  inventory: InventoryDescription,
-  link: Link,
+  { inventory, link, ...bindings }: Served,
   journal: Journal,
 ): Promise<NetworkServices & { readonly view: DhcpNetworkView }> {
   const { interfaceName, log } = options;
   const { gateway } = inventory.network;
   const isGateway =
     gateway !== undefined && link.addresses.some((a) => a.startsWith(`${formatIpv4(gateway)}/`));
-  const resolver = createInventoryResolver(inventory, { isGateway });
+  const resolver = createInventoryResolver(inventory, { isGateway, ...bindings });
   const containers = await loadInventoryContainers(data, inventory, resolver);
   const trace = createBootTrace({
     store: data.store,
@@ -104,7 +114,7 @@ async function startServices(
   });
   const reachOnce = createReach(trace);
   const reach: Reach = (container, milestone, evidence) => {
-    // The unnamed NICs of a range may be many thousands: they are counted, not traced.
+    // The NICs of a range or a bindings file may be many thousands: they are counted, not traced.
     if (!containers.isNamed(container)) return false;
     const isNew = reachOnce(container, milestone, evidence);
     if (isNew) log.info({ container, ...evidence() }, milestone);

@@ -80,7 +80,7 @@ export interface Assignment {
   /** The options of its network. */
   readonly profile: OptionProfile;
   /** Option 12, ASCII, sent if the client asks for it. */
-  readonly hostname?: string;
+  readonly hostname?: string | undefined;
   /** The interface to answer on; absent means the one where the request arrived. */
   readonly ifindex?: number;
   /** The container that the address belongs to, for observers. */

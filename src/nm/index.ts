@@ -1,12 +1,17 @@
+export type { BindingTable } from "./binding-table.ts";
+export { type BindingsSource, readBindings } from "./bindings-file.ts";
 export { type ProbeResult, probeEndpoint } from "./endpoint-probe.ts";
 export {
-  createInventoryResolver,
+  bindingRulesOf,
   type InventoryDescription,
-  type InventoryNic,
-  type InventoryResolver,
   inventoryWarnings,
   parseInventory,
 } from "./inventory.ts";
+export {
+  createInventoryResolver,
+  type InventoryNic,
+  type InventoryResolver,
+} from "./inventory-resolver.ts";
 export {
   NetworkAgent,
   type NetworkAgentOptions,

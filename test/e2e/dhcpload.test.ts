@@ -1,3 +1,4 @@
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { canMakeNamespaces, ip } from "../net/namespaces.ts";
@@ -26,6 +27,28 @@ async function load(network: ServeNetwork, ...args: string[]) {
 const CLEAN = { lost: 0, naks: 0, wrong: 0, notSent: 0, faults: [] };
 
 describe.skipIf(!canMakeNamespaces && !process.env["CI"])("dhcpload (needs root)", () => {
+  test("every NIC of a bindings file gets its own address; what is wrong in the file is one line", async () => {
+    using network = makeServeNetwork("00:0c:02:00:00:01");
+    const lines = Array.from({ length: 1000 }, (_, index) => {
+      const mac = index
+        .toString(16)
+        .padStart(4, "0")
+        .replace(/(..)(..)/, "$1:$2");
+      return `00:0c:01:00:${mac},10.77.${20 + (index >> 8)}.${index & 255},web-${index},host-${index}`;
+    });
+    const path = join(network.folder, "fleet.csv");
+    writeFileSync(path, lines.join("\n"));
+    const inventory = `${NETWORK}\nbindings: fleet.csv\n`;
+    {
+      await using _server = await network.serve(inventory);
+      expect(await load(network)).toMatchObject(CLEAN);
+    }
+    writeFileSync(path, [...lines, lines[7]].join("\n"));
+    const { code, stderr } = await finish(network.command(inventory), network.host);
+    const problem = "mac: is that of line 8 already; each mac may be used once";
+    expect([code, stderr]).toEqual([2, expect.stringContaining(`${path}:1001: ${problem}`)]);
+  });
+
   test("every client gets its own address: direct, relayed, renewing, and beside a flood", async () => {
     using network = makeServeNetwork("00:0c:02:00:00:01");
     const { host, client } = network;
