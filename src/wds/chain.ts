@@ -84,8 +84,11 @@ const TO_END = 2;
 const END = 3;
 type Way = typeof ON | typeof TO_POLICY | typeof TO_END | typeof END;
 
+/** Node fires longer timers at once. */
+const TIMER_MS_MAX = 2 ** 31 - 1;
+
 function startTimer(milliseconds: number, callback: () => void): () => void {
-  const timer = setTimeout(callback, milliseconds);
+  const timer = setTimeout(callback, Math.min(milliseconds, TIMER_MS_MAX));
   return () => clearTimeout(timer);
 }
 
