@@ -11,6 +11,7 @@ import { errorText, FabricError } from "../model/errors.ts";
 import { defaultDataFolder } from "./data-folder.ts";
 import { addDhcpCommands } from "./dhcp/commands.ts";
 import type { HypervisorChoice } from "./hypervisor-choice.ts";
+import { addRelayCommand } from "./relay-command.ts";
 
 const EXIT_FAILED = 1;
 const EXIT_USAGE = 2;
@@ -76,6 +77,7 @@ function createProgram(signal: AbortSignal): Command {
     .addOption(logLevel().default("info"))
     .action((options: ServeArguments) => serve(options, signal));
   addDhcpCommands(program, { environment: process.env, print, warn });
+  addRelayCommand(program, { logLevel, createLog, print, signal });
   return program;
 }
 

@@ -3,7 +3,6 @@ import { randomInt } from "node:crypto";
 import type { Logger } from "pino";
 import packageJson from "../../package.json" with { type: "json" };
 import { type ContainerStatus, keys } from "../model/documents.ts";
-import { FabricError } from "../model/errors.ts";
 import { formatIpv4 } from "../model/ipv4-address.ts";
 import { findBridgePort } from "../net/bridge-port.ts";
 import { type Link, listLinks } from "../net/iproute.ts";
@@ -32,6 +31,7 @@ import { loadBindings } from "./load-bindings.ts";
 import { type NetworkServices, startNetworkServices } from "./network-services.ts";
 import { holdPlatformAddresses } from "./platform-addresses.ts";
 import { readYaml } from "./read-yaml.ts";
+import { requireInterface } from "./require-interface.ts";
 import { requireRoot } from "./require-root.ts";
 
 export interface ServeOptions {
@@ -73,19 +73,6 @@ export async function runServe(options: ServeOptions): Promise<void> {
   await Promise.race([aborted(signal), services.ended]);
   const drops = Object.fromEntries(services.counters.drops);
   log.info({ ...services.counters, drops }, "stopping");
-}
-
-async function requireInterface(name: string): Promise<Link> {
-  const link = (await listLinks()).find((candidate) => candidate.name === name);
-  if (link === undefined) {
-    const message = `--interface ${name}: there is no such interface; 'ip link' lists them`;
-    throw new FabricError("ERR_USAGE_INTERFACE", message);
-  }
-  if (!link.isUp) {
-    const message = `--interface ${name} is down; bring it up with 'ip link set ${name} up'`;
-    throw new FabricError("ERR_USAGE_INTERFACE", message);
-  }
-  return link;
 }
 
 /** What is served, and where. */

@@ -115,6 +115,36 @@ export {
 } from "./options.ts";
 export { PENDING_MAX } from "./pending-exchanges.ts";
 export { readRequest } from "./read-request.ts";
+export {
+  type ClientPort,
+  checkRelayAddresses,
+  RELAY_HOPS_DEFAULT,
+  RELAY_HOPS_MAX,
+  type RelayedClient,
+  type RelayedNetwork,
+  type RelayedRequest,
+  type RelayPolicy,
+  type RelayRequestReason,
+  type RequestVerdict,
+  relayRequest,
+} from "./relay-agent.ts";
+export { RELAY_CLIENTS_MAX, RELAY_REPLY_MS, RelayClients } from "./relay-agent-clients.ts";
+export { encodeRelayInformation, isEchoOf, RELAY_ID_BYTES_MAX } from "./relay-agent-options.ts";
+export {
+  type DeliveryAddress,
+  type RelayedReply,
+  type RelayReplyReason,
+  type ReplyVerdict,
+  relayReply,
+} from "./relay-agent-reply.ts";
+export {
+  createRelayCounters,
+  type RelayAgentOptions,
+  type RelayCounters,
+  type RelayDropEvent,
+  type RelayDropReason,
+  relayDhcp,
+} from "./relay-agent-service.ts";
 export { encodeReply } from "./reply.ts";
 export {
   type AddressedReply,

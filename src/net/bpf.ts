@@ -39,6 +39,16 @@ export function bootpFilter(port: number, op: number, snapLength: number): BpfIn
   ];
 }
 
+/** For a UDP socket, whose filter sees a datagram from its UDP header on: keeps messages with this BOOTP `op`. */
+export function bootpDatagramFilter(op: number): BpfInstruction[] {
+  return [
+    [LD_B_ABS, 0, 0, 8],
+    [JEQ, 0, 1, op],
+    [RET, 0, 0, 0xffff],
+    [RET, 0, 0, 0],
+  ];
+}
+
 /** Keeps nothing: for a socket that only has to exist. */
 export const DROP_ALL: readonly BpfInstruction[] = [[RET, 0, 0, 0]];
 

@@ -6,6 +6,12 @@ import { type MacAddress, readMac } from "../model/mac-address.ts";
 /** struct __fdb_entry: address, low and high octet of the port number, and whether the address is the bridge's own. */
 const ENTRY = { bytes: 16, portLow: 6, isLocal: 7, portHigh: 12 };
 
+/** A port of a bridge: the interface that is enslaved to it. */
+export interface BridgePort {
+  readonly name: string;
+  readonly ifindex: number;
+}
+
 /**
  * The interface index of the port that `mac` was last seen on, or undefined if the bridge does not know: its entry has
  * aged out, or /sys shows another network namespace.
@@ -13,10 +19,15 @@ const ENTRY = { bytes: 16, portLow: 6, isLocal: 7, portHigh: 12 };
  * @see Linux include/uapi/linux/if_bridge.h
  */
 export function findBridgePort(bridge: string, mac: MacAddress): number | undefined {
+  return findBridgePortOf(bridge, mac)?.ifindex;
+}
+
+/** As {@link findBridgePort}, with the port's name. */
+export function findBridgePortOf(bridge: string, mac: MacAddress): BridgePort | undefined {
   const folder = join("/sys/class/net", bridge);
   try {
     const port = findPortNumber(readFileSync(join(folder, "brforward")), mac);
-    return port === undefined ? undefined : findPortIndex(join(folder, "brif"), port);
+    return port === undefined ? undefined : findPortByNumber(join(folder, "brif"), port);
   } catch {
     return undefined;
   }
@@ -30,11 +41,12 @@ function findPortNumber(table: Uint8Array, mac: MacAddress): number | undefined 
   return undefined;
 }
 
-function findPortIndex(folder: string, port: number): number | undefined {
+function findPortByNumber(folder: string, port: number): BridgePort | undefined {
   const name = readdirSync(folder).find(
     (candidate) => readNumber(join(folder, candidate, "port_no")) === port,
   );
-  return name === undefined ? undefined : readNumber(join("/sys/class/net", name, "ifindex"));
+  if (name === undefined) return undefined;
+  return { name, ifindex: readNumber(join("/sys/class/net", name, "ifindex")) };
 }
 
 function readNumber(path: string): number {

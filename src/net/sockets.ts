@@ -2,7 +2,7 @@
 import { closeSync } from "node:fs";
 import { FabricError } from "../model/errors.ts";
 import { formatIpv4, IPV4_UNSPECIFIED, type Ipv4Address } from "../model/ipv4-address.ts";
-import { DROP_ALL, encodeBpf } from "./bpf.ts";
+import { type BpfInstruction, DROP_ALL, encodeBpf } from "./bpf.ts";
 import {
   AF_INET,
   attachSocketFilter,
@@ -75,6 +75,39 @@ export function openPortHolder(port: number): number | undefined {
     closeSync(fd);
     if (inUse) return undefined;
     throw error;
+  }
+}
+
+/**
+ * Opens a bound UDP socket in the calling thread's namespace; its datagrams may be fragmented.
+ *
+ * @param filter - the datagrams to keep, which it sees from the UDP header on; attached before the socket is bound
+ * @returns a descriptor that you close, or hand to `dgram`, which then owns it
+ * @throws FabricError ERR_NET_ADDRESS_IN_USE naming address and port
+ */
+export function openDatagramSocketFd(
+  address: Ipv4Address,
+  port: number,
+  filter: readonly BpfInstruction[],
+): number {
+  const IPPROTO_IP = 0;
+  const IP_MTU_DISCOVER = 10;
+  const IP_PMTUDISC_DONT = 0;
+  const what = `UDP ${formatIpv4(address)}:${port}`;
+  const fd = openSocket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0);
+  try {
+    setSocketFlag(fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DONT);
+    attachSocketFilter(fd, encodeBpf(filter));
+    bindSocket(fd, internetAddress(address, port), what);
+    return fd;
+  } catch (error) {
+    const inUse = lastErrno() === "EADDRINUSE";
+    closeSync(fd);
+    if (!inUse) throw error;
+    throw new FabricError(
+      "ERR_NET_ADDRESS_IN_USE",
+      `Cannot receive on ${what}: another process does; stop it first ('ss -lunp')`,
+    );
   }
 }
 
