@@ -21,6 +21,10 @@ export interface RequestEvent {
   ifindex: number;
   /** Source address of the frame; 0 if it was not read that far. */
   sourceMac: MacAddress;
+  /** IP source; 0 if it was not read that far. */
+  sourceIp: Ipv4Address;
+  /** The message itself, valid until the observer returns; undefined if it was not read as far as its type. */
+  request: DhcpRequest | undefined;
   /** The client; 0 if the message was not read that far. */
   chaddr: MacAddress;
   xid: number;
@@ -105,6 +109,7 @@ export function createExchange(request: DhcpRequest = createDhcpRequest()): Exch
 /** Forgets the exchange before, so that nothing of it can be taken for the next one's. */
 export function clearExchange(exchange: Exchange): void {
   exchange.udp.sourceMac = NO_MAC;
+  exchange.udp.sourceIp = IPV4_UNSPECIFIED;
   exchange.requestClass = undefined;
   exchange.isRead = false;
   exchange.detached = undefined;
@@ -144,6 +149,8 @@ export function createRequestEvent({ context }: Exchange): RequestEvent {
   return {
     ifindex: 0,
     sourceMac: NO_MAC,
+    sourceIp: IPV4_UNSPECIFIED,
+    request: undefined,
     chaddr: NO_MAC,
     xid: 0,
     giaddr: IPV4_UNSPECIFIED,
@@ -159,6 +166,8 @@ export function fillEvent(event: RequestEvent, exchange: Exchange, ifindex: numb
   const { request, udp, isRead } = exchange;
   event.ifindex = ifindex;
   event.sourceMac = udp.sourceMac;
+  event.sourceIp = udp.sourceIp;
+  event.request = isRead ? request : undefined;
   event.chaddr = isRead ? request.chaddr : NO_MAC;
   event.xid = isRead ? request.xid : 0;
   event.giaddr = isRead ? request.giaddr : IPV4_UNSPECIFIED;

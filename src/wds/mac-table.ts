@@ -8,8 +8,8 @@ import type { MacAddress } from "../model/mac-address.ts";
 
 const NONE = -1;
 
-/** Addresses, least recently touched first to go. */
-export class MacTable {
+/** Addresses, least recently touched first to go. Other numbers below 2^48 do as well, for instance interfaces. */
+export class MacTable<Key extends number = MacAddress> {
   readonly capacity: number;
   /** True if the last {@link touch} gave out a slot anew: what its owner kept under it is another address's. */
   wasAdded = false;
@@ -47,12 +47,12 @@ export class MacTable {
   }
 
   /** The slot of an address, or -1. Does not count as touching it. */
-  find(mac: MacAddress): number {
+  find(mac: Key): number {
     return this.#findIn(this.#bucketOf(mac), mac);
   }
 
   /** The slot of an address, which is the newest from now on; see {@link wasAdded}. */
-  touch(mac: MacAddress): number {
+  touch(mac: Key): number {
     const bucket = this.#bucketOf(mac);
     const found = this.#findIn(bucket, mac);
     this.wasAdded = found === NONE;
@@ -65,8 +65,8 @@ export class MacTable {
   }
 
   /** The address of a slot that was given out. */
-  keyOf(slot: number): MacAddress {
-    return this.#keys[slot] as MacAddress;
+  keyOf(slot: number): Key {
+    return this.#keys[slot] as Key;
   }
 
   /** The slots in use, newest first. */
@@ -75,7 +75,7 @@ export class MacTable {
   }
 
   /** Two rounds of multiplication with the seed inside, so that no two addresses meet for every seed. */
-  #bucketOf(mac: MacAddress): number {
+  #bucketOf(mac: Key): number {
     let hash = Math.imul((mac >>> 0) ^ this.#seed, 0x85eb_ca6b);
     hash ^= hash >>> 15;
     hash = Math.imul(hash + Math.floor(mac / 2 ** 32), 0xc2b2_ae35);
@@ -83,13 +83,13 @@ export class MacTable {
     return (Math.imul(hash, 0x9e37_79b1) >>> 8) & this.#bucketMask;
   }
 
-  #findIn(bucket: number, mac: MacAddress): number {
+  #findIn(bucket: number, mac: Key): number {
     let slot = this.#heads[bucket]!;
     while (slot !== NONE && this.#keys[slot] !== mac) slot = this.#nexts[slot]!;
     return slot;
   }
 
-  #add(mac: MacAddress, bucket: number): number {
+  #add(mac: Key, bucket: number): number {
     const slot = this.#size < this.capacity ? this.#size++ : this.#evictOldest();
     this.#keys[slot] = mac;
     this.#nexts[slot] = this.#heads[bucket]!;

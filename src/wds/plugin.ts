@@ -57,6 +57,8 @@ export interface Plugin {
   readonly isAsynchronous?: boolean;
   /** How long one phase of an asynchronous plugin may take; default {@link PLUGIN_BUDGET_MS}. */
   readonly budgetMs?: number;
+  /** Codes that `options` may set; two plugins with one code get a warning at the start. */
+  readonly setsOptions?: readonly number[];
   /**
    * Shall this frame's payload be read? Undefined: yes; a reason drops it. Must be cheap: a flood passes here.
    *

@@ -19,6 +19,7 @@ const NOT_MINE: ResolveVerdict = Object.freeze({
 export function createHardwarePlugin(hosts: HostDirectory): Plugin {
   return {
     name: "hardware",
+    knows: (mac) => hosts.findHost(mac) !== undefined,
     resolve: ({ chaddr }) => {
       const assignment = hosts.findHost(chaddr);
       return assignment === undefined ? NOT_MINE : { kind: "assigned", assignment, why: WHY };

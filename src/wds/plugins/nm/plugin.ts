@@ -19,6 +19,7 @@ const NOT_MINE: ResolveVerdict = Object.freeze({
 export function createNmPlugin(resolver: NicResolver): Plugin {
   return {
     name: "nm",
+    knows: (mac) => resolver.findByMac(mac) !== undefined,
     resolve: ({ chaddr }) => {
       const assignment = resolver.findByMac(chaddr);
       return assignment === undefined ? NOT_MINE : { kind: "assigned", assignment, why: WHY };
