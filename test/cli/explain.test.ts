@@ -5,56 +5,19 @@ import type { DhcpNetworkView } from "../../src/cli/dhcp/network-view.ts";
 import { DROP_REASONS, NAK_REASONS } from "../../src/cli/dhcp/reasons.ts";
 import { parseIpv4 } from "../../src/model/ipv4-address.ts";
 import { formatMac, type MacAddress, parseMac } from "../../src/model/mac-address.ts";
-import { createChain, createNmPlugin, Journal } from "../../src/wds/index.ts";
 import {
-  CLIENT_IP,
   CLIENT_MAC,
   OTHER_IP,
   OTHER_MAC,
   octets,
-  profileWith,
   RELAY_MAC,
   UNKNOWN_MAC,
 } from "../dhcp/packets.ts";
-import { PORT, startServer } from "../dhcp/test-server.ts";
+import { startLookedAtServer } from "./looked-at-server.ts";
 
 const NOBODY = parseMac("00:0c:01:00:00:01");
 const RELAY_IP = parseIpv4("10.0.0.9");
-const START_MS = Date.UTC(2026, 0, 1);
-
 const ASSIGNED = "    nm  assigned: a binding has this MAC on this network";
-
-/** A server whose journal is looked at; each message comes a second after the one before. */
-function setUp() {
-  let nowMs = START_MS;
-  const journal = new Journal({ now: () => nowMs, seed: 1 });
-  const observe = (event: Parameters<Journal["observe"]>[0]) => {
-    journal.observe(event);
-    nowMs += 1_000;
-  };
-  const profile = profileWith();
-  const addresses = new Map([
-    [CLIENT_MAC, CLIENT_IP],
-    [OTHER_MAC, OTHER_IP],
-  ]);
-  const nm = createNmPlugin({
-    findByMac: (mac) => {
-      const address = addresses.get(mac);
-      return address === undefined ? undefined : { address, profile, container: "c-1" };
-    },
-  });
-  const { decide } = createChain([nm]);
-  const server = startServer({ decide, onExchange: observe, onDrop: observe });
-  const view: DhcpNetworkView = {
-    name: "br0",
-    counters: server.counters,
-    plugins: new Map(),
-    decisions: journal,
-    readSocketCounters: () => server.socket.counters,
-    listInterfaces: async () => new Map([[PORT, "tap7"]]),
-  };
-  return { ...server, view };
-}
 
 async function explain(view: DhcpNetworkView, mac: MacAddress = CLIENT_MAC): Promise<string[]> {
   return renderExplanation(await explainClient([view], mac));
@@ -62,7 +25,7 @@ async function explain(view: DhcpNetworkView, mac: MacAddress = CLIENT_MAC): Pro
 
 describe("what is said about a client", () => {
   test("is each request with its outcome and reason, repeats as one, the latest last", async () => {
-    const { send, view } = setUp();
+    const { send, view } = startLookedAtServer();
     send({ type: "DHCPDISCOVER" });
     send({ type: "DHCPDISCOVER", xid: 0x42 });
     send({ type: "DHCPREQUEST", options: { 50: octets("192.168.7.4") } });
@@ -85,7 +48,7 @@ describe("what is said about a client", () => {
   });
 
   test("explains a reason that repeats only where it is met last", async () => {
-    const { send, view } = setUp();
+    const { send, view } = startLookedAtServer();
     send({ type: "DHCPDISCOVER", mac: UNKNOWN_MAC });
     send({ type: "DHCPREQUEST", mac: UNKNOWN_MAC, options: { 50: octets("10.0.0.9") } });
     const text = await explain(view, UNKNOWN_MAC);
@@ -96,7 +59,7 @@ describe("what is said about a client", () => {
   });
 
   test("names the relay agent, and an interface that is gone by its number", async () => {
-    const { send, view } = setUp();
+    const { send, view } = startLookedAtServer();
     send({ type: "DHCPDISCOVER", giaddr: RELAY_IP }, { sourceMac: RELAY_MAC });
     const gone = { ...view, listInterfaces: async () => new Map() };
     const [, request, outcome] = await explain(gone);
@@ -105,7 +68,7 @@ describe("what is said about a client", () => {
   });
 
   test("is who else was seen, the latest first, if nothing was seen from it", async () => {
-    const { send, view } = setUp();
+    const { send, view } = startLookedAtServer();
     send({ type: "DHCPDISCOVER" });
     send({ type: "DHCPDISCOVER", mac: UNKNOWN_MAC });
     send({ type: "DHCPREQUEST", mac: OTHER_MAC, options: { 50: octets(OTHER_IP) } });
@@ -119,12 +82,12 @@ describe("what is said about a client", () => {
   });
 
   test("is a capture to make, if nothing was seen at all", async () => {
-    const text = await explain(setUp().view, NOBODY);
+    const text = await explain(startLookedAtServer().view, NOBODY);
     expect(text.join()).toContain("tcpdump -eni br0 udp port 67");
   });
 
   test("comes from all networks", async () => {
-    const [one, other] = [setUp(), { ...setUp().view, name: "br1" }];
+    const [one, other] = [startLookedAtServer(), { ...startLookedAtServer().view, name: "br1" }];
     one.send({ type: "DHCPDISCOVER" });
     const explanation = await explainClient([other, one.view], CLIENT_MAC);
     expect(explanation.networks).toEqual(["br1", "br0"]);

@@ -5,11 +5,14 @@ import { describe, expect, test } from "vitest";
 import {
   DROP_REASONS,
   explainReason,
+  IGNORED_OPTIONS,
   NAK_REASONS,
   PLUGIN_REASONS,
   REQUEST_NOTES,
   type ReasonText,
 } from "../../src/cli/dhcp/reasons.ts";
+
+import { IGNORED_OPTION_REASONS } from "../../src/dhcp/index.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
 
@@ -53,6 +56,10 @@ describe("the words for reasons", () => {
     expect(Object.keys(REQUEST_NOTES).sort()).toEqual(membersOf(source, "RequestNote").sort());
   });
 
+  test("are there for each reason to ignore an option, and for no other", () => {
+    expect(Object.keys(IGNORED_OPTIONS)).toEqual([...IGNORED_OPTION_REASONS]);
+  });
+
   test("are there for each reason of a plugin, and for no other", () => {
     expect(Object.keys(PLUGIN_REASONS).sort()).toEqual(pluginReasons().sort());
   });
@@ -67,9 +74,8 @@ describe("the words for reasons", () => {
 
   test("are whole sentences that end", () => {
     const texts = all.flatMap(([, { meaning, advice }]) => [meaning, advice]);
-    const bad = [...texts, ...Object.values(REQUEST_NOTES)].filter(
-      (text) => !/^[A-Z0-9].*[.]$/.test(text),
-    );
+    const shorter = [...Object.values(REQUEST_NOTES), ...Object.values(IGNORED_OPTIONS)];
+    const bad = [...texts, ...shorter].filter((text) => !/^[A-Z0-9].*[.]$/.test(text));
     expect(bad).toEqual([]);
   });
 

@@ -3,7 +3,6 @@ import { type Command, InvalidArgumentError } from "commander";
 import { formatMac, parseMac } from "../../model/mac-address.ts";
 import { askControl } from "../control/control-client.ts";
 import { chooseFabricFolder } from "../control/running-fabrics.ts";
-import { ExplanationSchema, renderExplanation } from "./explain.ts";
 
 /** What the commands take from their surroundings. */
 export interface DhcpCommandOptions {
@@ -34,6 +33,12 @@ export function addDhcpCommands(program: Command, options: DhcpCommandOptions): 
     .option(...DATA)
     .option(...JSON_OUTPUT)
     .action((mac: string, look: LookArguments) => explain(mac, look, options));
+  dhcp
+    .command("counters")
+    .description("what the server received, answered and did not answer, by reason")
+    .option(...DATA)
+    .option(...JSON_OUTPUT)
+    .action((look: LookArguments) => counters(look, options));
   dhcp
     .command("replay")
     .description("feed a capture to the server that an inventory makes, and see what it answers")
@@ -83,12 +88,34 @@ function readMacArgument(text: string): string {
 
 async function explain(
   mac: string,
-  { data, json }: LookArguments,
-  { environment, print }: DhcpCommandOptions,
+  look: LookArguments,
+  options: DhcpCommandOptions,
 ): Promise<void> {
-  const folder = await chooseFabricFolder(data, environment);
-  const answer = await askControl(folder, `/v1/dhcp/explain/${mac}`);
-  const explanation = ExplanationSchema.parse(JSON.parse(answer));
-  if (json === true) print(JSON.stringify(explanation, undefined, 2));
-  else for (const line of renderExplanation(explanation)) print(line);
+  const { ExplanationSchema, renderExplanation } = await import("./explain.ts");
+  const explanation = ExplanationSchema.parse(await ask(`/v1/dhcp/explain/${mac}`, look, options));
+  show(look, options, explanation, renderExplanation(explanation));
+}
+
+async function counters(look: LookArguments, options: DhcpCommandOptions): Promise<void> {
+  const { CountersSchema, renderCounters } = await import("./counters-document.ts");
+  const document = CountersSchema.parse(await ask("/v1/dhcp/counters", look, options));
+  show(look, options, document, renderCounters(document));
+}
+
+async function ask(
+  path: string,
+  { data }: LookArguments,
+  { environment }: DhcpCommandOptions,
+): Promise<unknown> {
+  return JSON.parse(await askControl(await chooseFabricFolder(data, environment), path));
+}
+
+function show(
+  { json }: LookArguments,
+  { print }: DhcpCommandOptions,
+  document: unknown,
+  lines: readonly string[],
+): void {
+  if (json === true) print(JSON.stringify(document, undefined, 2));
+  else for (const line of lines) print(line);
 }

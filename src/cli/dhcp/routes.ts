@@ -3,6 +3,7 @@
 import { FabricError } from "../../model/errors.ts";
 import { parseMac } from "../../model/mac-address.ts";
 import type { ControlRoutes } from "../control/control-server.ts";
+import { readCounters } from "./counters-document.ts";
 import { explainClient } from "./explain.ts";
 import type { DhcpNetworkView } from "./network-view.ts";
 
@@ -12,6 +13,7 @@ export function dhcpRoutes(networks: () => readonly DhcpNetworkView[]): ControlR
     app.get<{ Params: { mac: string } }>("/v1/dhcp/explain/:mac", ({ params }) =>
       explainClient(networks(), readMacParameter(params.mac)),
     );
+    app.get("/v1/dhcp/counters", () => readCounters(networks()));
   };
 }
 

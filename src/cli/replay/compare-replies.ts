@@ -1,8 +1,8 @@
 /** How our reply differs from the one that a server in the capture sent. */
 import { type DhcpMessage, messageTypeName, OPTION } from "../../dhcp/index.ts";
 import { formatIpv4 } from "../../model/ipv4-address.ts";
+import { optionName, optionText } from "../option-text.ts";
 import type { CapturedReply } from "./captured-dhcp.ts";
-import { optionName, optionText } from "./option-text.ts";
 
 /** One thing that differs; absent on the side that does not have it. */
 export interface Difference {

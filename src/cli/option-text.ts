@@ -1,6 +1,6 @@
 /** Options of a reply as people read them. What servers sent is not trusted: text is escaped. */
-import { decodeRoutes, escapeTenantText, OPTION, OPTION_TABLE } from "../../dhcp/index.ts";
-import { formatIpv4, formatSubnet, readIpv4 } from "../../model/ipv4-address.ts";
+import { decodeRoutes, escapeTenantText, OPTION, OPTION_TABLE } from "../dhcp/index.ts";
+import { formatIpv4, formatSubnet, readIpv4 } from "../model/ipv4-address.ts";
 
 /** Octets of other data that are shown; more is cut. */
 const HEX_OCTETS_MAX = 64;
