@@ -16,6 +16,8 @@ import { addRelayCommand } from "./relay-command.ts";
 const EXIT_FAILED = 1;
 const EXIT_USAGE = 2;
 const DEMO_TIMEOUT_SECONDS = 180;
+/** 128 MiB of memory for each interface. */
+const RING_FRAMES_MAX = 65_536;
 const HELLO = join(import.meta.dirname, "../../examples/hello/tenant.yaml");
 
 interface DemoArguments {
@@ -27,7 +29,8 @@ interface DemoArguments {
 }
 
 interface ServeArguments {
-  readonly interface: string;
+  readonly interface: readonly string[];
+  readonly ringFrames?: number;
   readonly inventory: string;
   readonly data?: string;
   readonly logLevel: string;
@@ -70,10 +73,19 @@ function createProgram(signal: AbortSignal): Command {
     .action((files: string[], options: DemoArguments) => demo(files, options, signal));
   program
     .command("serve")
-    .description("answer DHCP and serve the wire server on an existing interface or bridge")
-    .requiredOption("--interface <name>", "interface or bridge to answer on")
+    .description("answer DHCP and serve the wire server on interfaces or bridges of this machine")
+    .requiredOption(
+      "--interface <name>",
+      "interface or bridge to answer on, or a pattern ('tap*'); may be repeated",
+      (text: string, before: readonly string[] = []) => [...before, text],
+    )
     .requiredOption("--inventory <file>", "who gets which address (YAML)")
     .option("--data <dir>", "data folder")
+    .option(
+      "--ring-frames <count>",
+      "give each interface a ring of so many frames (default: 4096 if it is named, none if a pattern chose it)",
+      parseRingFrames,
+    )
     .addOption(logLevel().default("info"))
     .action((options: ServeArguments) => serve(options, signal));
   addDhcpCommands(program, { environment: process.env, print, warn });
@@ -101,6 +113,12 @@ function parseSeconds(text: string): number {
   return seconds;
 }
 
+function parseRingFrames(text: string): number {
+  const frames = Number(text);
+  if (Number.isInteger(frames) && frames >= 32 && frames <= RING_FRAMES_MAX) return frames;
+  throw new InvalidArgumentError(`It must be a whole number from 32 to ${RING_FRAMES_MAX}.`);
+}
+
 async function demo(files: string[], options: DemoArguments, signal: AbortSignal): Promise<void> {
   const { runDemo } = await import("./demo.ts");
   const cache = process.env["XDG_CACHE_HOME"] || join(homedir(), ".cache");
@@ -122,13 +140,19 @@ async function demo(files: string[], options: DemoArguments, signal: AbortSignal
 async function serve(options: ServeArguments, signal: AbortSignal): Promise<void> {
   const { runServe } = await import("./serve.ts");
   await runServe({
-    interfaceName: options.interface,
+    interfaces: options.interface,
     inventoryPath: options.inventory,
-    data: options.data ?? defaultDataFolder(`serve-${options.interface}`, process.env),
+    data: options.data ?? defaultDataFolder(serveFolderName(options.interface), process.env),
+    ...(options.ringFrames !== undefined && { ringFrames: options.ringFrames }),
     print,
     log: createLog(options.logLevel),
     signal,
   });
+}
+
+/** A pattern's characters mean something to shells: they are left out of the folder's name. */
+function serveFolderName(interfaces: readonly string[]): string {
+  return `serve-${interfaces.join("+").replaceAll(/[^\w.+-]/g, "_")}`;
 }
 
 function createLog(level: string): Logger {

@@ -97,7 +97,7 @@ async function describeNetwork(
   options: RelayOptions,
   name: string,
 ): Promise<RelayedNetwork & { link: Link }> {
-  const link = await requireInterface(name);
+  const link = requireInterface(name, await listLinks());
   const addresses = link.addresses.map((text) => {
     const [address = "", prefix = ""] = text.split("/");
     return { address: parseIpv4(address), prefixLength: Number(prefix) };

@@ -1,10 +1,10 @@
 /** The interface that a command was told to use. */
 import { FabricError } from "../model/errors.ts";
-import { type Link, listLinks } from "../net/iproute.ts";
+import type { Link } from "../net/iproute.ts";
 
 /** @throws FabricError ERR_USAGE_INTERFACE if there is no interface of this name, or it is down */
-export async function requireInterface(name: string): Promise<Link> {
-  const link = (await listLinks()).find((candidate) => candidate.name === name);
+export function requireInterface(name: string, links: readonly Link[]): Link {
+  const link = links.find((candidate) => candidate.name === name);
   if (link === undefined) {
     const message = `--interface ${name}: there is no such interface; 'ip link' lists them`;
     throw new FabricError("ERR_USAGE_INTERFACE", message);

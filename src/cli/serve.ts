@@ -1,11 +1,14 @@
-/** `goalstate serve`: DHCP, wire server and metadata on an interface that exists already. */
+/** `goalstate serve`: DHCP, wire server and metadata on interfaces that are not ours. */
 import { randomInt } from "node:crypto";
 import type { Logger } from "pino";
 import packageJson from "../../package.json" with { type: "json" };
+import { createDhcpCounters, type DhcpCounters } from "../dhcp/index.ts";
 import { type ContainerStatus, keys } from "../model/documents.ts";
-import { formatIpv4 } from "../model/ipv4-address.ts";
-import { findBridgePort } from "../net/bridge-port.ts";
+import { formatIpv4, type Ipv4Address } from "../model/ipv4-address.ts";
+import { isBehindPort } from "../net/bridge-port.ts";
+import { type InterfaceSelector, parseInterfaceSelector } from "../net/interface-selection.ts";
 import { type Link, listLinks } from "../net/iproute.ts";
+import { openLinkMonitor } from "../net/link-monitor.ts";
 import { Poller } from "../net/poller.ts";
 import {
   type BindingTable,
@@ -25,17 +28,22 @@ import { fabricRoutes } from "./control/running-fabrics.ts";
 import { type DataFolder, openDataFolder } from "./data-folder.ts";
 import type { DhcpNetworkView } from "./dhcp/network-view.ts";
 import { dhcpRoutes } from "./dhcp/routes.ts";
-import { loadInventoryContainers } from "./inventory-containers.ts";
+import { type DhcpNetwork, holdServerPort } from "./dhcp-service.ts";
+import { startHttpServices } from "./http-services.ts";
+import { type InventoryContainers, loadInventoryContainers } from "./inventory-containers.ts";
 import { createInventoryServer } from "./inventory-server.ts";
 import { loadBindings } from "./load-bindings.ts";
-import { type NetworkServices, startNetworkServices } from "./network-services.ts";
-import { holdPlatformAddresses } from "./platform-addresses.ts";
+import { openPlatformAddresses } from "./platform-addresses.ts";
 import { readYaml } from "./read-yaml.ts";
 import { requireInterface } from "./require-interface.ts";
 import { requireRoot } from "./require-root.ts";
+import { ServedInterfaces } from "./served-interfaces.ts";
 
 export interface ServeOptions {
-  readonly interfaceName: string;
+  /** Names of interfaces, and patterns; at least one. */
+  readonly interfaces: readonly string[];
+  /** Frames that each interface's ring holds; absent: as many as suit it. */
+  readonly ringFrames?: number;
   readonly inventoryPath: string;
   readonly data: string;
   readonly print: (line: string) => void;
@@ -50,87 +58,139 @@ export interface ServeOptions {
  * @throws FabricError ERR_USAGE_* for bad input, ERR_NET_* for what the machine refuses
  */
 export async function runServe(options: ServeOptions): Promise<void> {
-  const { interfaceName, inventoryPath, print, log, signal } = options;
+  const { inventoryPath, print, log, signal } = options;
+  const selectors = options.interfaces.map(parseInterfaceSelector);
   const inventory = parseInventory(readYaml(inventoryPath), inventoryPath);
   for (const warning of inventoryWarnings(inventory))
     log.warn({ inventory: inventoryPath }, warning);
   const bindings = loadBindings(inventory, inventoryPath);
-  const link = await requireInterface(interfaceName);
+  const links = await listLinks();
+  for (const { text, isPattern } of selectors) if (!isPattern) requireInterface(text, links);
   requireRoot("ERR_SERVE_PRIVILEGE", "Raw sockets and interface addresses");
   await using data = await openDataFolder(options.data);
-  await using _addresses = await holdPlatformAddresses(data.store, interfaceName);
   const journal = new Journal({ now: Date.now, seed: randomInt(2 ** 32) });
-  const served = { inventory, link, ...(bindings !== undefined && { bindings }) };
-  await using services = await startServices(options, data, served, journal);
-  const networks = [interfaceName];
+  const parts: ServiceParts = {
+    ...{ options, selectors, links, data, inventory, journal },
+    ...(bindings !== undefined && { bindings }),
+  };
+  await using running = await startServices(parts);
+  const networks = [...options.interfaces];
   const info = { command: "serve", networks, pid: process.pid, version: packageJson.version };
   await using _control = await openControlServer({
     folder: data.path,
-    routes: [fabricRoutes(info), dhcpRoutes(() => [services.view])],
+    routes: [fabricRoutes(info), dhcpRoutes(() => [running.view])],
     log,
   });
   print("ready");
-  await Promise.race([aborted(signal), services.ended]);
-  const drops = Object.fromEntries(services.counters.drops);
-  log.info({ ...services.counters, drops }, "stopping");
+  await Promise.race([aborted(signal), running.served.ended]);
+  await running.served[Symbol.asyncDispose]();
+  const { counters, served } = running;
+  const drops = Object.fromEntries(counters.drops);
+  log.info({ ...counters, drops, frames: served.readFrames() }, "stopping");
 }
 
-/** What is served, and where. */
-interface Served {
+interface ServiceParts {
+  readonly options: ServeOptions;
+  readonly selectors: readonly InterfaceSelector[];
+  /** As they are at the start. */
+  readonly links: readonly Link[];
+  readonly data: DataFolder;
   readonly inventory: InventoryDescription;
   readonly bindings?: BindingTable;
-  readonly link: Link;
+  readonly journal: Journal;
 }
 
-async function startServices(
-  options: ServeOptions,
-  data: DataFolder,
-  { inventory, link, ...bindings }: Served,
-  journal: Journal,
-): Promise<NetworkServices & { readonly view: DhcpNetworkView }> {
-  const { interfaceName, log } = options;
-  const { gateway } = inventory.network;
-  const isGateway =
-    gateway !== undefined && link.addresses.some((a) => a.startsWith(`${formatIpv4(gateway)}/`));
-  const resolver = createInventoryResolver(inventory, { isGateway, ...bindings });
+/** What runs under `serve`. Disposing stops it, and takes away the addresses that were added. */
+interface RunningServices extends AsyncDisposable {
+  readonly counters: DhcpCounters;
+  readonly served: ServedInterfaces;
+  readonly view: DhcpNetworkView;
+}
+
+async function startServices(parts: ServiceParts): Promise<RunningServices> {
+  const { data, inventory, selectors } = parts;
+  const { log, ringFrames } = parts.options;
+  await using opened = new AsyncDisposableStack();
+  const poller = new Poller();
+  let served: ServedInterfaces | undefined;
+  const monitor = opened.use(openLinkMonitor({ poller, onChange: () => served?.update() }));
+  const resolver = createInventoryResolver(inventory, {
+    isGateway: isOwnAddress(inventory.network.gateway, parts.links),
+    ...(parts.bindings !== undefined && { bindings: parts.bindings }),
+    isBehind: (port, ifindex, mac) => isBehindPort(monitor.links, port, ifindex, mac),
+  });
   const containers = await loadInventoryContainers(data, inventory, resolver);
+  const reach = createInventoryReach(data.store, containers, log);
+  const { chain, rules } = createInventoryServer(inventory, resolver);
+  const network: DhcpNetwork = {
+    poller,
+    decide: chain.decide,
+    ...rules,
+    counters: createDhcpCounters(),
+    log,
+    onExchange: (event) => {
+      if (containers.isNamedMac(event.chaddr)) reachByExchange(reach, event);
+    },
+    observe: (event) => parts.journal.observe(event),
+  };
+  const addresses = opened.use(await openPlatformAddresses(data.store));
+  const http = await startHttpServices({
+    // They come with the interfaces, and those may come later.
+    mayPrecedeAddresses: true,
+    directory: containers,
+    observer: observeGuests(data.store, reach, log),
+    log,
+  });
+  opened.use(http);
+  opened.use(holdServerPort(undefined, log));
+  const interfaces = opened.use(
+    new ServedInterfaces({
+      ...{ selectors, monitor, addresses, network, log },
+      ...(ringFrames !== undefined && { ringFrames }),
+    }),
+  );
+  served = interfaces;
+  await interfaces.start();
+  const { counters } = network;
+  const view: DhcpNetworkView = {
+    name: parts.options.interfaces.join(),
+    counters,
+    readSocketCounters: () => interfaces.readFrames(),
+    plugins: chain.counters,
+    decisions: parts.journal,
+    listInterfaces: async () =>
+      new Map([...monitor.links.values()].map(({ ifindex, name }) => [ifindex, name])),
+  };
+  const kept = opened.move();
+  return { counters, served: interfaces, view, [Symbol.asyncDispose]: () => kept.disposeAsync() };
+}
+
+/** True if an interface of this machine has the address: guests then reach all of the machine's addresses through it. */
+function isOwnAddress(address: Ipv4Address | undefined, links: readonly Link[]): boolean {
+  if (address === undefined) return false;
+  const start = `${formatIpv4(address)}/`;
+  return links.some(({ addresses }) => addresses.some((own) => own.startsWith(start)));
+}
+
+/** Milestones of the containers that have a name. */
+function createInventoryReach(
+  store: FabricStore,
+  containers: InventoryContainers,
+  log: Logger,
+): Reach {
   const trace = createBootTrace({
-    store: data.store,
+    store,
     now: Date.now,
     onError: (err, container) => log.error({ err, container }, "milestone not recorded"),
   });
   const reachOnce = createReach(trace);
-  const reach: Reach = (container, milestone, evidence) => {
+  return (container, milestone, evidence) => {
     // The NICs of a range or a bindings file may be many thousands: they are counted, not traced.
     if (!containers.isNamed(container)) return false;
     const isNew = reachOnce(container, milestone, evidence);
     if (isNew) log.info({ container, ...evidence() }, milestone);
     return isNew;
   };
-  const { chain, rules } = createInventoryServer(inventory, resolver);
-  const services = await startNetworkServices({
-    interfaceName,
-    poller: new Poller(),
-    decide: chain.decide,
-    ...rules,
-    ...(link.kind === "bridge" && { findPort: (mac) => findBridgePort(interfaceName, mac) }),
-    directory: containers,
-    observer: observeGuests(data.store, reach, log),
-    log,
-    onExchange: (event) => {
-      if (containers.isNamedMac(event.chaddr)) reachByExchange(reach, event);
-    },
-    observe: (event) => journal.observe(event),
-  });
-  const { counters, readSocketCounters } = services;
-  const view: DhcpNetworkView = {
-    ...{ name: interfaceName, counters, readSocketCounters },
-    plugins: chain.counters,
-    decisions: journal,
-    listInterfaces: async () =>
-      new Map((await listLinks()).map(({ ifindex, name }) => [ifindex, name])),
-  };
-  return { ...services, view };
 }
 
 /** Turns what guests ask and say into milestones and status. */

@@ -30,6 +30,8 @@ export interface ReplyParts {
   readonly serverIdentifier: Ipv4Address;
   /** What plugins add and take out. */
   readonly changes: ReplyOptions;
+  /** Bytes of IP that the interface carries; absent: as many as the network's options say. */
+  readonly mtu?: number;
   readonly counters: EncodeCounters;
 }
 

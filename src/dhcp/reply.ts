@@ -63,7 +63,7 @@ export function encodeReply(target: TransmitBuffer, parts: ReplyParts): number {
   const writer: OptionWriter = {
     bytes: target.bytes,
     cursor: start + HEADER.options,
-    limit: start + payloadMax(request, reply) - 1, // End always fits
+    limit: start + payloadMax(parts) - 1, // End always fits
   };
   if (reply.type === "BOOTREPLY")
     writeBootpReply(writer, request, reply.assignment, parts.counters);
@@ -106,17 +106,19 @@ function writeDhcpOptions(
 }
 
 /**
- * Longest message in octets: what the client takes (option 57), the network carries, and our buffer holds. A BOOTP
- * client takes as much as it sent (RFC 1542 section 2.1).
+ * Longest message in octets: what the client takes (option 57), the network and the interface carry, and our buffer
+ * holds. A BOOTP client takes as much as it sent (RFC 1542 section 2.1). Every IPv4 link carries what every client takes.
  */
-function payloadMax(request: DhcpRequest, reply: Reply): number {
+function payloadMax({ request, reply, mtu: interfaceMtu }: ReplyParts): number {
   if (reply.type === "BOOTREPLY") {
     const room = DATAGRAM_BYTES_DEFAULT - IP_UDP_BYTES;
     return Math.min(Math.max(request.end - request.offset, MESSAGE_BYTES_MIN), room);
   }
   const client = Math.max(request.maxMessageSize, DATAGRAM_BYTES_DEFAULT);
-  const mtu = reply.type === "DHCPNAK" ? DATAGRAM_BYTES_DEFAULT : reply.assignment.profile.mtu;
-  return Math.min(Math.min(client, mtu) - IP_UDP_BYTES, FRAME_BYTES_MAX - UDP_PAYLOAD_OFFSET);
+  const network = reply.type === "DHCPNAK" ? DATAGRAM_BYTES_DEFAULT : reply.assignment.profile.mtu;
+  const link = Math.max(interfaceMtu ?? network, DATAGRAM_BYTES_DEFAULT);
+  const datagram = Math.min(client, network, link);
+  return Math.min(datagram - IP_UDP_BYTES, FRAME_BYTES_MAX - UDP_PAYLOAD_OFFSET);
 }
 
 function writeHeader(

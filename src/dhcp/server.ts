@@ -71,7 +71,10 @@ export interface DhcpServerOptions {
   readonly admit?: AdmitFrame;
   /** Relay agents have their giaddr in here; absent: relayed requests are dropped. */
   readonly relays?: Ipv4Subnet;
-  /** Destination addresses that are ours beside the socket's own, e.g. of a gateway we answer ARP for. */
+  /**
+   * Destination addresses that are ours beside the socket's own, e.g. of a gateway we answer ARP for; looked at anew for
+   * every frame.
+   */
   readonly localMacs?: readonly MacAddress[];
   /** IP destinations that are ours beside `serverAddress`; absent: every one that reaches a local MAC address. */
   readonly localAddresses?: readonly Ipv4Address[];
@@ -80,6 +83,8 @@ export interface DhcpServerOptions {
    * port and the reply would be flooded.
    */
   readonly findPort?: (client: MacAddress) => number | undefined;
+  /** Bytes of IP that the interface carries now; absent: as many as the network's options say. */
+  readonly mtu?: () => number;
   /** Called after a reply was queued. */
   readonly onExchange?: (event: ExchangeEvent) => void;
   /** Called for every frame that was counted as dropped. */
@@ -350,6 +355,7 @@ function transmit(
     reply,
     serverIdentifier,
     changes: context.replyOptions,
+    ...(server.mtu !== undefined && { mtu: server.mtu() }),
     counters: server.counters,
   });
   const length = writeUdpFrame(buffer.bytes, buffer.view, {

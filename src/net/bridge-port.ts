@@ -2,6 +2,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { type MacAddress, readMac } from "../model/mac-address.ts";
+import type { Link } from "./link-messages.ts";
 
 /** struct __fdb_entry: address, low and high octet of the port number, and whether the address is the bridge's own. */
 const ENTRY = { bytes: 16, portLow: 6, isLocal: 7, portHigh: 12 };
@@ -31,6 +32,23 @@ export function findBridgePortOf(bridge: string, mac: MacAddress): BridgePort | 
   } catch {
     return undefined;
   }
+}
+
+/**
+ * True if a station whose frames are seen on the interface `ifindex` is behind the port of this name: the interface
+ * itself, or the port of it, if it is a bridge, that the station was last seen on.
+ */
+export function isBehindPort(
+  links: ReadonlyMap<number, Link>,
+  port: string,
+  ifindex: number,
+  mac: MacAddress,
+): boolean {
+  const link = links.get(ifindex);
+  if (link === undefined || link.name === port) return link !== undefined;
+  if (link.kind !== "bridge") return false;
+  const seenOn = findBridgePort(link.name, mac);
+  return seenOn !== undefined && links.get(seenOn)?.name === port;
 }
 
 function findPortNumber(table: Uint8Array, mac: MacAddress): number | undefined {

@@ -2,13 +2,21 @@
 import { z } from "zod";
 import { runTool } from "./run-tool.ts";
 
-/** Applies lines of `ip` commands in a namespace (undefined: this process's), all in one process, in order. */
+/**
+ * Applies lines of `ip` commands in a namespace (undefined: this process's), all in one process, in order.
+ *
+ * @param mode - at the first line that fails: `stop` (the default), or `go-on` with the next
+ * @throws FabricError ERR_TOOL_FAILED if a line failed
+ */
 export async function ipBatch(
   namespace: string | undefined,
   lines: readonly string[],
+  mode: "stop" | "go-on" = "stop",
 ): Promise<void> {
   if (lines.length === 0) return;
-  await runTool("ip", [...inside(namespace), "-batch", "-"], { input: `${lines.join("\n")}\n` });
+  const force = mode === "go-on" ? ["-force"] : [];
+  const input = `${lines.join("\n")}\n`;
+  await runTool("ip", [...inside(namespace), ...force, "-batch", "-"], { input });
 }
 
 function inside(namespace: string | undefined): string[] {

@@ -18,6 +18,9 @@ const call = {
   bind: libc.func("int bind(int fd, void *address, uint32_t size)"),
   connect: libc.func("int connect(int fd, void *address, uint32_t size)"),
   listen: libc.func("int listen(int fd, int backlog)"),
+  recvmmsg: libc.func(
+    "int recvmmsg(int fd, void *messages, uint32_t count, int flags, void *timeout)",
+  ),
   sendmmsg: libc.func("int sendmmsg(int fd, void *messages, uint32_t count, int flags)"),
   send: libc.func("int64_t send(int fd, void *data, size_t size, int flags)"),
   recvfrom: libc.func(
@@ -151,6 +154,16 @@ export function receiveMessage(fd: number, buffer: Buffer, address: Buffer): num
   const size = new Uint32Array([address.length]);
   const got = Number(call.recvfrom(fd, buffer, buffer.length, MSG_DONTWAIT_TRUNC, address, size));
   return got < 0 ? lastErrno() : got;
+}
+
+/**
+ * Receives up to `count` messages (struct mmsghdr) that start at `address`, without waiting.
+ *
+ * @returns how many there were; -1 if there are none, or after an error, which is then over
+ */
+export function receiveMessages(fd: number, address: bigint, count: number): number {
+  const MSG_DONTWAIT = 0x40;
+  return call.recvmmsg(fd, address, count, MSG_DONTWAIT, null);
 }
 
 /** Maps `length` bytes of a descriptor, shared, readable and writable. */

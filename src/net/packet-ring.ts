@@ -8,7 +8,6 @@
 import { closeSync } from "node:fs";
 import { FabricError } from "../model/errors.ts";
 import type { MacAddress } from "../model/mac-address.ts";
-import { bootpFilter, encodeBpf } from "./bpf.ts";
 import {
   FRAME_BYTES_MAX,
   type FrameHandler,
@@ -17,36 +16,30 @@ import {
   type ReceivedFrame,
   type TransmitBuffer,
 } from "./frame-socket.ts";
-import { findInterfaceIndex, readHardwareAddress } from "./interface-info.ts";
 import {
-  AF_PACKET,
-  attachSocketFilter,
-  bindSocket,
-  getSocketOption,
   type MappedMemory,
   mapShared,
-  openSocket,
   pollNow,
-  SOCK_RAW,
   setSocketFlag,
   setSocketOption,
   socketName,
 } from "./libc.ts";
+import {
+  LINK_ADDRESS_BYTES,
+  openPacketSocket,
+  type PacketSocketOptions,
+  readDrops,
+  SOL_PACKET,
+  SOL_SOCKET,
+  takeSocketError,
+} from "./packet-socket.ts";
 import { type Poller, pollTable } from "./poller.ts";
 import { TransmitBatch } from "./transmit-batch.ts";
 
-const SOL_SOCKET = 1;
-const SO_ERROR = 4;
 const SO_RCVBUFFORCE = 33;
-const SO_LOCK_FILTER = 44;
-const SOL_PACKET = 263;
 const PACKET_RX_RING = 5;
-const PACKET_STATISTICS = 6;
 const PACKET_VERSION = 10;
-const PACKET_QDISC_BYPASS = 20;
-const PACKET_IGNORE_OUTGOING = 23;
 const TPACKET_V2 = 1;
-const ETH_P_ALL = 0x0003;
 
 const TP_STATUS_KERNEL = 0;
 const TP_STATUS_USER = 1;
@@ -66,64 +59,39 @@ const RX_SLOTS_PER_TX_SLOT = 8;
 /** Frames handled before the event loop gets a turn. */
 const BATCH_FRAMES_MAX = 256;
 const REMOVAL_CHECK_MS = 250;
-/** struct sockaddr_ll */
-const LINK_ADDRESS_BYTES = 20;
 const RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024;
 
-export interface PacketRingOptions {
-  /** The interface to receive on, in the calling thread's network namespace. */
-  readonly interfaceName: string;
-  /** UDP destination port and first payload octet (BOOTP `op`) of the frames to keep. */
-  readonly udpPort: number;
-  readonly bootpOp: 1 | 2;
+export interface PacketRingOptions extends PacketSocketOptions {
   readonly poller: Poller;
-  /** The interface's index, where it is known already; a name may be another's by now. */
-  readonly ifindex?: number;
   /** Frames that the ring holds, rounded up to whole blocks of 32; 2 KiB of memory each. Default 4096. */
   readonly receiveFrames?: number;
-  /**
-   * True: frames go straight to the device, past its queueing discipline, and one that it cannot take is refused and
-   * counted; else it may be lost later without a word. For ports that are ours alone, where no traffic policy applies.
-   */
-  readonly bypassQueue?: boolean;
   /** False where a link monitor says when the interface is gone; else the ring looks itself, after an error. */
   readonly watchesRemoval?: boolean;
 }
 
 /**
- * Opens a ring on an interface. Call it inside the interface's network namespace; the socket stays there.
+ * Opens a ring on an interface. Call it inside the interface's network namespace; the socket stays there. The kernel
+ * needs some 15 ms for it, and twice that to close it: for many interfaces that come and go, see packet-queue.ts.
  *
  * @throws FabricError ERR_USAGE_INTERFACE if there is no such interface, ERR_NET_SYSTEM_CALL without CAP_NET_RAW
  */
 export function openPacketRing(options: PacketRingOptions): PacketRing {
-  const ifindex = options.ifindex ?? findInterfaceIndex(options.interfaceName);
-  if (ifindex === undefined) {
-    throw new FabricError(
-      "ERR_USAGE_INTERFACE",
-      `Cannot receive on "${options.interfaceName}": no such interface; see 'ip link'`,
-    );
-  }
-  using opened = new DisposableStack();
-  // Protocol 0 receives nothing yet.
-  const fd = openSocket(AF_PACKET, SOCK_RAW, 0);
-  opened.defer(() => closeSync(fd));
-  const filter = bootpFilter(options.udpPort, options.bootpOp, FRAME_BYTES_MAX);
-  attachSocketFilter(fd, encodeBpf(filter));
   const slots = Math.ceil((options.receiveFrames ?? RX_SLOTS) / BLOCK_SLOTS) * BLOCK_SLOTS;
-  const memory = setUpRing(fd, slots, options);
-  opened.defer(() => memory.unmap());
-  bindSocket(fd, linkAddress(ETH_P_ALL, ifindex), options.interfaceName);
-  setSocketFlag(fd, SOL_SOCKET, SO_LOCK_FILTER, 1);
-  const hardwareAddress = readHardwareAddress(options.interfaceName);
-  const ring = new PacketRing({ ...options, fd, memory, slots, ifindex, hardwareAddress });
-  opened.move(); // they are the ring's now
-  return ring;
+  let memory: MappedMemory | undefined;
+  try {
+    const socket = openPacketSocket(options, (fd) => {
+      memory = setUpRing(fd, slots);
+      return memory;
+    });
+    return new PacketRing({ ...options, ...socket, memory: socket.prepared, slots });
+  } catch (error) {
+    memory?.unmap();
+    throw error;
+  }
 }
 
-function setUpRing(fd: number, slots: number, options: PacketRingOptions): MappedMemory {
+function setUpRing(fd: number, slots: number): MappedMemory {
   setSocketFlag(fd, SOL_PACKET, PACKET_VERSION, TPACKET_V2);
-  setSocketFlag(fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, 1);
-  if (options.bypassQueue === true) setSocketFlag(fd, SOL_PACKET, PACKET_QDISC_BYPASS, 1);
   setSocketFlag(fd, SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER_BYTES);
   setSocketOption(fd, SOL_PACKET, PACKET_RX_RING, ringRequest(slots));
   return mapShared(fd, slots * SLOT_BYTES);
@@ -133,16 +101,6 @@ function setUpRing(fd: number, slots: number, options: PacketRingOptions): Mappe
 function ringRequest(slots: number): Buffer {
   const blocks = slots / BLOCK_SLOTS;
   return Buffer.from(new Uint32Array([BLOCK_BYTES, blocks, SLOT_BYTES, slots]).buffer);
-}
-
-/** struct sockaddr_ll; the protocol is in network byte order. */
-function linkAddress(protocol: number, ifindex: number): Buffer {
-  const address = Buffer.alloc(LINK_ADDRESS_BYTES);
-  address.writeUInt16LE(AF_PACKET, 0);
-  address.writeUInt16BE(protocol, 2);
-  address.writeInt32LE(ifindex, 4);
-  address.writeUInt8(6, 11);
-  return address;
 }
 
 /** A packet socket and its ring; see {@link openPacketRing}. */
@@ -206,9 +164,8 @@ export class PacketRing implements FrameSocket {
     if (signal.aborted || this.#closed) return;
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     this.#poller.watch(this.#fd, (failed) => {
-      const handled = this.#drain(handler);
       if (failed) this.#takeError(reject);
-      return handled > 0;
+      return this.#drain(handler) > 0;
     });
     this.#endReceive = resolve;
     signal.addEventListener("abort", () => resolve(), { once: true });
@@ -241,9 +198,7 @@ export class PacketRing implements FrameSocket {
 
   /** Asks the kernel how many frames it dropped because the ring was full; the kernel's own counter restarts. */
   readStatistics(): FrameSocketCounters {
-    const statistics = Buffer.alloc(8);
-    getSocketOption(this.#fd, SOL_PACKET, PACKET_STATISTICS, statistics);
-    this.counters.droppedByKernel += statistics.readUInt32LE(4);
+    this.counters.droppedByKernel += readDrops(this.#fd);
     return this.counters;
   }
 
@@ -312,9 +267,9 @@ export class PacketRing implements FrameSocket {
     if ((status & TP_STATUS_LOSING) !== 0) this.readStatistics();
   }
 
-  /** The error stays pending until it is read; unread, it would make every poll return at once. */
+  /** Before anything is sent: the kernel would refuse the frame for an error that is over. */
   #takeError(fail: (error: FabricError) => void): void {
-    getSocketOption(this.#fd, SOL_SOCKET, SO_ERROR, Buffer.alloc(4));
+    takeSocketError(this.#fd);
     if (this.#watchesRemoval) this.#watchRemoval(fail);
   }
 

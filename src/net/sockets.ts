@@ -22,6 +22,8 @@ import {
 const SOL_SOCKET = 1;
 const SO_REUSEADDR = 2;
 const SO_ERROR = 4;
+const SOL_IP = 0;
+const IP_FREEBIND = 15;
 const LISTEN_BACKLOG = 511;
 
 /** struct sockaddr_in. */
@@ -36,14 +38,16 @@ function internetAddress(address: Ipv4Address, port: number): Buffer {
 /**
  * Opens a listening TCP socket in the calling thread's namespace.
  *
+ * @param isPresent - false: no interface needs to have the address yet
  * @returns a descriptor for `server.listen({ fd })`, which then owns it
  * @throws FabricError ERR_NET_ADDRESS_IN_USE naming address and port
  */
-export function openListener(address: Ipv4Address, port: number): number {
+export function openListener(address: Ipv4Address, port: number, isPresent = true): number {
   const what = `${formatIpv4(address)}:${port}`;
   const fd = openSocket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
   try {
     setSocketFlag(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+    if (!isPresent) setSocketFlag(fd, SOL_IP, IP_FREEBIND, 1);
     bindSocket(fd, internetAddress(address, port), what);
     listenSocket(fd, LISTEN_BACKLOG);
     return fd;

@@ -22,6 +22,8 @@ import type { InventoryDescription, NicDescription } from "./inventory.ts";
 export interface InventoryResolver {
   findByMac(mac: MacAddress): Assignment | undefined;
   findHost(mac: MacAddress): Assignment | undefined;
+  /** True if the inventory names a NIC's port, and it is not behind that one, seen on the interface `ifindex`. */
+  isElsewhere(mac: MacAddress, ifindex: number): boolean;
   /** The NIC that has this address. */
   findNic(address: Ipv4Address): InventoryNic | undefined;
 }
@@ -33,15 +35,25 @@ export interface InventoryNic {
   readonly address: Ipv4Address;
 }
 
+/** What an inventory does not say itself. */
+export interface InventorySurroundings {
+  /**
+   * True if the gateway is our own: clients then reach the platform's addresses through it; else those addresses are on
+   * their own link.
+   */
+  readonly isGateway: boolean;
+  /** What the inventory's bindings file says. */
+  readonly bindings?: BindingTable;
+  /** True if a station that is seen on the interface `ifindex` is behind the port of this name; absent: of any. */
+  readonly isBehind?: (port: string, ifindex: number, mac: MacAddress) => boolean;
+}
+
 /**
  * Makes the lookups of an inventory: a map for NICs and hosts, a table for the bindings file, arithmetic for ranges.
- *
- * @param isGateway - true if the gateway is our own interface: clients then reach the platform's addresses through
- *   it; else those addresses are on their own link
  */
 export function createInventoryResolver(
   inventory: InventoryDescription,
-  { isGateway, bindings }: { readonly isGateway: boolean; readonly bindings?: BindingTable },
+  { isGateway, bindings, isBehind }: InventorySurroundings,
 ): InventoryResolver {
   const tenants = profileOf(inventory, platformRoutesOf(inventory, isGateway));
   const nics = new Map(inventory.nics.map((nic) => [nic.mac, assignmentOf(nic, tenants)]));
@@ -53,10 +65,15 @@ export function createInventoryResolver(
   const ranges = [...inventory.ranges].sort((a, b) => a.mac - b.mac);
   const named = new Set([...inventory.nics, ...inventory.hosts].map(({ address }) => address));
   const macs = new Map(inventory.nics.map(({ mac, address }) => [address, mac]));
+  const ports = new Map(inventory.nics.map(({ mac, port }) => [mac, port]));
   const file = bindings === undefined ? undefined : new BoundNics(bindings, tenants);
   const containerOf = (mac: MacAddress) => nics.get(mac)?.container ?? unnamedContainer(mac);
   return {
     findHost: (mac) => hosts.get(mac),
+    isElsewhere: (mac, ifindex) => {
+      const port = ports.get(mac);
+      return port !== undefined && isBehind?.(port, ifindex, mac) === false;
+    },
     findNic: (address) => {
       const bound = file?.findNic(address);
       if (bound !== undefined) return bound;
@@ -153,7 +170,7 @@ function createBootProfiles(
 }
 
 function assignmentOf(
-  nic: Omit<NicDescription, "container"> & { readonly container?: string | undefined },
+  nic: Omit<NicDescription, "container" | "port"> & { readonly container?: string | undefined },
   profile: OptionProfile,
   boot?: BootProfile,
 ): Assignment {

@@ -53,11 +53,19 @@ const ContainerSchema = z
   .max(127)
   .regex(/^[\w.-]+$/, "may hold letters, digits, '.', '_' and '-' only");
 
+const PortSchema = z
+  .string()
+  .min(1)
+  .max(15)
+  .regex(/^[^\s/]+$/, "is not the name of an interface");
+
 const NicSchema = z.strictObject({
   mac: MacSchema,
   address: Ipv4Schema,
   container: ContainerSchema.optional(),
   hostname: HostnameSchema.optional(),
+  /** The interface that it is behind: seen anywhere else, it gets no answer. */
+  port: PortSchema.optional(),
 });
 
 const RangeSchema = z.strictObject({
@@ -67,7 +75,9 @@ const RangeSchema = z.strictObject({
 });
 
 /** A physical host; `boot` replaces the inventory's own, `{}` boots nothing. */
-const HostSchema = NicSchema.omit({ container: true }).extend({ boot: BootSchema.optional() });
+const HostSchema = NicSchema.omit({ container: true, port: true }).extend({
+  boot: BootSchema.optional(),
+});
 
 const InventorySchema = z.strictObject({
   network: NetworkSchema,

@@ -7,8 +7,10 @@ import { openCaptureFrameSocket } from "../../src/net/capture-frame-socket.ts";
 import type { FrameSocket } from "../../src/net/frame-socket.ts";
 import { createMemoryFrameSocket } from "../../src/net/memory-frame-socket.ts";
 import { inNamespace } from "../../src/net/namespace.ts";
+import { openPacketQueue } from "../../src/net/packet-queue.ts";
 import { openPacketRing } from "../../src/net/packet-ring.ts";
 import { Poller } from "../../src/net/poller.ts";
+import { ReceiveBatch } from "../../src/net/receive-batch.ts";
 import { canMakeNamespaces, connect, makeNamespace } from "../net/namespaces.ts";
 import { temporaryFolder } from "../temporary-folder.ts";
 import { describeFrameSocket, type FrameSocketHarness } from "./frame-socket.ts";
@@ -45,8 +47,23 @@ describeFrameSocket("capture file", async (frames) => {
   };
 });
 
-/** Two rings with a veth between them: one under test, one that plays the world. */
-async function openRings(frames: readonly Uint8Array[]): Promise<FrameSocketHarness> {
+/** Opens a packet socket of either kind. */
+type Open = (interfaceName: string, poller: Poller) => FrameSocket;
+
+const openRing: Open = (interfaceName, poller) =>
+  openPacketRing({ interfaceName, udpPort: 67, bootpOp: 1, poller });
+
+const openQueue: Open = (interfaceName, poller) => {
+  const batch = new ReceiveBatch();
+  onTestFinished(() => batch[Symbol.dispose]());
+  return openPacketQueue({ interfaceName, udpPort: 67, bootpOp: 1, poller, batch });
+};
+
+/** Two sockets with a veth between them: one under test, and a ring that plays the world. */
+async function openPair(
+  openSocket: Open,
+  frames: readonly Uint8Array[],
+): Promise<FrameSocketHarness> {
   const near = makeNamespace("near");
   const far = makeNamespace("far");
   onTestFinished(() => {
@@ -55,12 +72,8 @@ async function openRings(frames: readonly Uint8Array[]): Promise<FrameSocketHarn
   });
   connect(near.name, "near0", far.name, "far0");
   const poller = new Poller();
-  const open = (namespace: string, interfaceName: string) =>
-    inNamespace(namespace, () =>
-      openPacketRing({ interfaceName, udpPort: 67, bootpOp: 1, poller }),
-    );
-  const socket = open(near.name, "near0");
-  const world = open(far.name, "far0");
+  const socket = inNamespace(near.name, () => openSocket("near0", poller));
+  const world = inNamespace(far.name, () => openRing("far0", poller));
   const sent: Uint8Array[] = [];
   const stop = new AbortController();
   const listening = world.receive(({ bytes, offset, length }) => {
@@ -85,8 +98,11 @@ function sendRaw(socket: FrameSocket, bytes: Uint8Array): void {
   socket.commit(bytes.length, socket.ifindex);
 }
 
+const isSkipped = !canMakeNamespaces && !process.env["CI"];
+
+describeFrameSocket("packet ring (needs root)", (frames) => openPair(openRing, frames), isSkipped);
 describeFrameSocket(
-  "packet ring (needs root)",
-  openRings,
-  !canMakeNamespaces && !process.env["CI"],
+  "packet queue (needs root)",
+  (frames) => openPair(openQueue, frames),
+  isSkipped,
 );

@@ -363,6 +363,21 @@ describe("serveDhcp(), options", () => {
     expect(counters.optionsOmitted > 0).toBe(limit === 548);
   });
 
+  test("a reply follows the interface's MTU as it changes, down to what every client takes", () => {
+    let mtu = 1500;
+    const profile = profileWith({ routes: routes(62) });
+    const { ask } = startServer({ profile, mtu: () => mtu });
+    const options = { 57: [0x05, 0xdc] };
+    const lengthAt = (value: number) => {
+      mtu = value;
+      return ask({ ...DISCOVER, options }).payload.length + 28;
+    };
+    expect(lengthAt(1500)).toBeGreaterThan(1400);
+    expect(lengthAt(1400)).toBeLessThanOrEqual(1400);
+    expect(lengthAt(100)).toBeLessThanOrEqual(576);
+    expect(lengthAt(9000)).toBe(lengthAt(1500));
+  });
+
   test("a reply is between 300 octets and the client's limit, whatever the client sends", () => {
     const { counters, send } = startServer({ profile: profileWith({ routes: routes(20) }) });
     const property = fc.property(

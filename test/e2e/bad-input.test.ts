@@ -89,6 +89,16 @@ const COMMANDS: readonly (readonly [args: readonly string[], code: number, line:
     2,
     "goalstate: Cannot read /none: ENOENT",
   ],
+  [
+    ["serve", "--interface", "tap[0", "--inventory", "/none"],
+    2,
+    'goalstate: --interface "tap[0" is not the name of an interface, nor a pattern such as',
+  ],
+  [
+    ["serve", "--interface", "lo", "--inventory", "/none", "--ring-frames", "31"],
+    2,
+    "goalstate: option '--ring-frames <count>' argument '31' is invalid",
+  ],
   [["frobnicate"], 2, "goalstate: unknown command 'frobnicate'"],
   [["demo", "--hypervisor", "xen"], 2, "goalstate: option '--hypervisor <kind>' argument 'xen' is"],
   [["demo", "--timeout", "soon"], 2, "goalstate: option '--timeout <seconds>' argument 'soon' is"],

@@ -196,6 +196,31 @@ describe("createInventoryResolver()", () => {
     expect(routesOf(nicWith({ subnet: "10.77.0.0/16" }, false))).toEqual(platform);
   });
 
+  test("a NIC with a port is elsewhere on any interface that it is not behind", () => {
+    const nics = [
+      { mac: A, address: "10.77.1.1", port: "tap1" },
+      { mac: B, address: "10.77.1.2" },
+    ];
+    const inventory = parseInventory({ network: NETWORK, nics }, "lab.yaml");
+    const isBehind = (port: string, ifindex: number) => port === `tap${ifindex}`;
+    const resolver = createInventoryResolver(inventory, { isGateway: true, isBehind });
+    expect([1, 2].map((ifindex) => resolver.isElsewhere(parseMac(A), ifindex))).toEqual([
+      false,
+      true,
+    ]);
+    expect(resolver.isElsewhere(parseMac(B), 2)).toBe(false);
+    // A replay knows no ports.
+    const blind = createInventoryResolver(inventory, { isGateway: true });
+    expect(blind.isElsewhere(parseMac(A), 2)).toBe(false);
+  });
+
+  test("a port has the form of an interface's name", () => {
+    for (const port of ["", "a/b", "a b", "sixteencharacter"]) {
+      const nics = [{ mac: A, address: "10.77.1.1", port }];
+      expect(() => parseInventory({ network: NETWORK, nics }, "lab.yaml")).toThrow("nics[0].port");
+    }
+  });
+
   test("a physical host has its address but no wire server and no platform routes", () => {
     const inventory = parseInventory(
       { network: NETWORK, hosts: [{ mac: A, address: "10.77.0.9", hostname: "node-1" }] },

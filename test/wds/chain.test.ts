@@ -89,4 +89,17 @@ describe("createChain()", () => {
     expect(chainOf(false, true)).toEqual({ kind: "assigned", assignment: nic });
     expect(chainOf(false, false)).toEqual({ kind: "unknown" });
   });
+
+  test("a NIC that is seen on another port than its own is dropped, an unknown one is passed on", () => {
+    const nic = assignmentOf("10.0.0.3");
+    const decide = (mac: number) =>
+      createChain([
+        createNmPlugin({
+          findByMac: (asked) => (asked === mac ? nic : undefined),
+          isElsewhere: () => true,
+        }),
+      ]).decide(REQUEST, CONTEXT);
+    expect(decide(MAC)).toMatchObject({ kind: "drop", reason: "port.mismatch" });
+    expect(decide(0)).toEqual({ kind: "unknown" });
+  });
 });

@@ -286,7 +286,13 @@ export const REQUEST_NOTES: Readonly<Record<RequestNote, string>> = {
 };
 
 /** Why a plugin of ours dropped a request. */
-export const PLUGIN_REASONS: Readonly<Record<string, ReasonText>> = {};
+export const PLUGIN_REASONS: Readonly<Record<string, ReasonText>> = {
+  "port.mismatch": {
+    meaning:
+      "The inventory knows this NIC on another port (nics[].port) than the one it was seen on.",
+    advice: "Correct nics[].port if the NIC was moved; else another guest uses its MAC address.",
+  },
+};
 
 /** What of a request's options was not used, in requests that were answered all the same. */
 export const IGNORED_OPTIONS: Readonly<Record<IgnoredOptionReason, string>> = {
