@@ -35,10 +35,13 @@ function membersOf(source: string, type: string): string[] {
 const source = sourceOf("net", "dhcp");
 const DROP_TYPES = ["FrameDropReason", "RequestDropReason", "SilenceReason", "ServerDropReason"];
 
-/** Reasons that plugins write into a verdict; `plugin.NAME` is the chain's. */
+/** Reasons that plugins answer with, the server's left out. `plugin.NAME` is the chain's. */
 function pluginReasons(): string[] {
-  const found = sourceOf("wds", "nm").matchAll(/\breason: "([^"]+)"/g);
-  return [...new Set([...found].map((match) => match[1]!))];
+  const found = sourceOf("wds/plugins").matchAll(
+    /(?:return|reason:|\?)\s+"([a-z]+(?:\.[a-z]+)+)"/g,
+  );
+  const reasons = new Set([...found].map((match) => match[1]!));
+  return [...reasons].filter((reason) => !Object.hasOwn(DROP_REASONS, reason));
 }
 
 describe("the words for reasons", () => {

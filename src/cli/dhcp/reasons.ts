@@ -292,6 +292,22 @@ export const PLUGIN_REASONS: Readonly<Record<string, ReasonText>> = {
       "The inventory knows this NIC on another port (nics[].port) than the one it was seen on.",
     advice: "Correct nics[].port if the NIC was moved; else another guest uses its MAC address.",
   },
+  "rate.mac": {
+    meaning: "The sender asks more often than rate-limit admits for one MAC.",
+    advice: "Find out why the client asks so often; or raise the plugin's limit for one MAC.",
+  },
+  "rate.port": {
+    meaning: "More came from this interface than rate-limit admits for one.",
+    advice: "See who floods behind it; or raise the plugin's limit for one interface.",
+  },
+  "rate.unknown": {
+    meaning: "More came from senders that nobody knows than rate-limit admits for them together.",
+    advice: "See who sends with made-up MACs; a new client is answered as soon as that ends.",
+  },
+  "rate.global": {
+    meaning: "More came in all than rate-limit admits.",
+    advice: "See who floods; or raise the plugin's limit, if the machine can take more.",
+  },
 };
 
 /** What of a request's options was not used, in requests that were answered all the same. */
