@@ -131,7 +131,7 @@ function httpImage(uri: string): BootImage {
     encode(OPTION.vendorClass, HTTP_CLASS),
     encode(OPTION.bootFile, TEXT.encode(uri)),
   ];
-  return { kind: "http", server: IPV4_UNSPECIFIED, file: new Uint8Array(), options };
+  return { kind: "http", server: IPV4_UNSPECIFIED, file: fileField(uri), options };
 }
 
 function ipxeImage(script: string, server: Ipv4Address): BootImage {

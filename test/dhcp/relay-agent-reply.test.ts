@@ -97,7 +97,7 @@ function dropReason(spec: ReplySpec = {}, changes: Changes = {}): string {
 const BROADCAST = { mac: MAC_BROADCAST, address: IPV4_BROADCAST };
 
 describe("a reply", () => {
-  test("is taken from a server only, and only for our own giaddr (A12)", () => {
+  test("S88 agent-reply-foreign-giaddr: is taken from a server only, and only for our own giaddr (A12)", () => {
     expect(dropReason({}, { source: parseIpv4("192.0.2.9") })).toBe("reply.server");
     expect(dropReason({ giaddr: parseIpv4("10.9.0.1") })).toBe("reply.giaddr");
     expect(dropReason({ op: 1 })).toBe("bootp.op");
@@ -293,7 +293,7 @@ describe("the relay agent", () => {
     return { socket, upstream, counters, drops, answer };
   }
 
-  test("adds option 82 upstream and takes it out downstream, on the client's port alone", () => {
+  test("S84 agent-add-strip: adds option 82 upstream and takes it out downstream, on the client's port alone", () => {
     const { socket, upstream, answer } = startAgent();
     socket.inject(requestFrame({ type: "DHCPDISCOVER" }));
     socket.inject(requestFrame({ type: "DHCPDISCOVER", mac: OTHER_MAC }));
@@ -313,7 +313,7 @@ describe("the relay agent", () => {
     expect(replies.map(({ message }) => message.options.has(82))).toEqual([false, false]);
   });
 
-  test("keeps the broadcast flag both ways", () => {
+  test("S86 agent-flag-preserved: keeps the broadcast flag both ways", () => {
     const { socket, upstream, answer } = startAgent();
     socket.inject(requestFrame({ type: "DHCPDISCOVER", broadcast: true }));
     const { bytes } = upstream.sent[0]!;

@@ -185,7 +185,7 @@ describe("what a relay agent makes of a request", () => {
     expect(verdict.kind).toBe("forward");
   });
 
-  test("nothing, if a client sends option 82, wherever it hides it (A6)", () => {
+  test("S87 agent-preset-82: nothing, if a client sends option 82, wherever it hides it (A6)", () => {
     expect(dropReason({ ...DISCOVER, options: { 82: [1, 1, 65] } })).toBe("relay.information");
     const hidden = withOptions(53, 1, 1, 52, 1, 1, 255);
     hidden.set([82, 3, 1, 1, 65, 255], HEADER.file);
@@ -237,7 +237,7 @@ describe("what a relay agent makes of a request", () => {
     expect(relay(spec).verdict.client?.unicastAddress).toBe(IPV4_UNSPECIFIED);
   });
 
-  test("no option 82 where it would not fit into what the client says that it takes (A8)", () => {
+  test("S85 agent-no-room: no option 82 where it would not fit into what the client says that it takes (A8)", () => {
     // A datagram of 576 octets has room for 548 of message: 240, options, 82 with its two octets, and End.
     const room = 576 - 28 - 240 - 3 - 4 - 2 - (2 + INFORMATION.length) - 1;
     for (const [filler, hasNoRoom] of [

@@ -4,16 +4,10 @@
  * properties of properties.ts are held as well.
  */
 import { describe, test } from "vitest";
-import { DISCOVERING, INFORMING, OPTIONS, RELAYING, REQUESTING } from "./catalogue/index.ts";
+import { PARTS } from "./catalogue/index.ts";
 import { expectGolden, runScenario } from "./run-scenario.ts";
 
-describe.each([
-  ["DHCPDISCOVER", DISCOVERING],
-  ["DHCPREQUEST", REQUESTING],
-  ["the other messages", INFORMING],
-  ["options", OPTIONS],
-  ["relays", RELAYING],
-])("scenarios: %s", (_part, scenarios) => {
+describe.each(Object.entries(PARTS))("scenarios: %s", (_part, scenarios) => {
   for (const scenario of scenarios) {
     test(`${scenario.id} ${scenario.name}`, async () => {
       expectGolden(scenario, await runScenario(scenario));

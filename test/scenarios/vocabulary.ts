@@ -82,8 +82,10 @@ export interface Message {
   readonly sourcePort?: number;
   /** A VLAN tag; 0 is a priority tag, which the kernel takes off. */
   readonly vlan?: number;
-  /** The kernel said that the UDP checksum is not there yet; the field then holds the pseudo header's sum. */
+  /** The kernel said that the UDP checksum is not there yet. */
   readonly checksumNotReady?: boolean;
+  /** What becomes of the frame on its way. */
+  readonly spoil?: (frame: Uint8Array) => Uint8Array;
 }
 
 const COOKIE = [99, 130, 83, 99];
@@ -147,7 +149,8 @@ export function frameOf(message: Message, payload = payloadOf(message)): Uint8Ar
     destinationPort: 67,
     payloadLength: payload.length,
   });
-  return bytes.slice(0, length);
+  const frame = bytes.slice(0, length);
+  return message.spoil?.(frame) ?? frame;
 }
 
 type Words = Partial<Omit<Message, "type">>;

@@ -75,6 +75,12 @@ export const DISCOVERING: readonly Scenario[] = [
   ),
   scenario("S11", "discover-unknown-mac", ignored(discover({ client: "M9" }), "nic.unknown")),
   scenario(
+    "S12",
+    "discover-wrong-port",
+    ignored(discover({ client: "M2", port: "tap1" }), "port.mismatch"),
+    send(discover({ client: "M2" }), offer(".6", "M2 .6")),
+  ),
+  scenario(
     "S13",
     "discover-l2-spoof",
     ignored(discover({ client: "M2", from: "M1", port: "tap1" }), "port.spoof"),

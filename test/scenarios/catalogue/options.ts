@@ -78,7 +78,10 @@ const pxeReply = (file: string) => ({
     97: [0, ...bytes(16)],
   },
 });
-const httpReply = { options: { 60: "HTTPClient", 67: "http://10.0.0.2/boot.efi", 43: false } };
+const httpReply = {
+  file: "http://10.0.0.2/boot.efi",
+  options: { 60: "HTTPClient", 67: "http://10.0.0.2/boot.efi", 43: false, 66: false },
+};
 const FQDN = "web-0.tenant.internal";
 const fqdn = (flags: number, name: OptionValue) =>
   discover({ options: [[81, [flags, 0, 0, ...new TextEncoder().encode(String(name))]]] });

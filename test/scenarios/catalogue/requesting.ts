@@ -158,6 +158,14 @@ export const REQUESTING: readonly Scenario[] = [
     send(reboot(".5"), ack()),
   ),
   scenario(
+    "S39",
+    "moved-vm-same-ip",
+    on("A", send(select(".5"), ack())),
+    inventory({ ...TWO_NICS, M1: { address: ".5", port: "tap3" } }),
+    on("B", send(renew(".5", { port: "tap3" }), renewed())),
+    on("A", ignored(renew(".5"), "port.mismatch")),
+  ),
+  scenario(
     "S40",
     "moved-vm-new-ip-nm",
     changed,
