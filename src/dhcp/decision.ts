@@ -84,9 +84,27 @@ export interface Assignment {
   /** The interface to answer on; absent means the one where the request arrived. */
   readonly ifindex?: number;
   /** The container that the address belongs to, for observers. */
-  readonly container?: string;
+  readonly container?: string | undefined;
   /** What a boot ROM loads; absent: a ROM gets an address and nothing to boot. */
   readonly boot?: BootProfile;
+}
+
+/**
+ * An assignment that makes its names when they are read, for providers of many thousands: most names are never read, and
+ * to make one costs as much as all else that is decided. The class vouches for the names' types, so the chain does not
+ * read them to check.
+ */
+export abstract class LazyAssignment implements Assignment {
+  readonly address: Ipv4Address;
+  readonly profile: OptionProfile;
+
+  constructor(address: Ipv4Address, profile: OptionProfile) {
+    this.address = address;
+    this.profile = profile;
+  }
+
+  abstract get hostname(): string | undefined;
+  abstract get container(): string | undefined;
 }
 
 /** The answer of the chain. */

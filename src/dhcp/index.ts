@@ -39,6 +39,7 @@ export {
   type DecideRequest,
   type DetachedExchange,
   type FrameSender,
+  LazyAssignment,
   type RequestContext,
 } from "./decision.ts";
 export { type DecisionStep, DecisionTrail, TRAIL_STEPS_MAX } from "./decision-trail.ts";

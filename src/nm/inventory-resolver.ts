@@ -4,6 +4,7 @@ import {
   type BootProfile,
   type ClasslessRoute,
   createOptionProfile,
+  LazyAssignment,
   type OptionProfile,
   platformRoutes,
 } from "../dhcp/index.ts";
@@ -93,16 +94,17 @@ export function createInventoryResolver(
   };
 }
 
-/** What a range assigns. Most such names are never read, and to make one costs as much as to decide the request. */
-class RangeAssignment implements Assignment {
-  readonly address: Ipv4Address;
-  readonly profile: OptionProfile;
+/** What a range assigns. */
+class RangeAssignment extends LazyAssignment {
   readonly #mac: MacAddress;
 
   constructor(mac: MacAddress, address: Ipv4Address, profile: OptionProfile) {
+    super(address, profile);
     this.#mac = mac;
-    this.address = address;
-    this.profile = profile;
+  }
+
+  get hostname(): undefined {
+    return undefined;
   }
 
   get container(): string {
@@ -137,16 +139,13 @@ class BoundNics {
   }
 }
 
-/** What a line of a bindings file assigns; its names become strings when they are read. */
-class BoundAssignment implements Assignment {
-  readonly address: Ipv4Address;
-  readonly profile: OptionProfile;
+/** What a line of a bindings file assigns. */
+class BoundAssignment extends LazyAssignment {
   readonly #table: BindingTable;
   readonly #index: number;
 
   constructor(table: BindingTable, index: number, profile: OptionProfile) {
-    this.address = table.addressOf(index);
-    this.profile = profile;
+    super(table.addressOf(index), profile);
     this.#table = table;
     this.#index = index;
   }

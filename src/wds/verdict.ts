@@ -1,6 +1,6 @@
 /** Reads what a plugin answered. Plugins may come from third parties, so their types are not to be trusted. */
 
-import type { Assignment } from "../dhcp/index.ts";
+import { type Assignment, LazyAssignment } from "../dhcp/index.ts";
 import { type DecisionPhase, REASON_CHARACTERS_MAX, WHY_CHARACTERS_MAX } from "./plugin.ts";
 
 const REASON_TEXT = /^[\w.-]+$/;
@@ -47,13 +47,20 @@ export function isReason(value: unknown): value is string {
 /** The shape only; the server refuses an address of 0 and options of another server. */
 function isAssignment(value: unknown): value is Assignment {
   if (typeof value !== "object" || value === null) return false;
-  const { address, profile, ifindex, hostname, container } = value as Record<string, unknown>;
+  const { address, profile, ifindex } = value as Record<string, unknown>;
   return (
     typeof address === "number" &&
     address >>> 0 === address &&
     typeof profile === "object" &&
     profile !== null &&
     (ifindex === undefined || typeof ifindex === "number") &&
+    (value instanceof LazyAssignment || hasNames(value))
+  );
+}
+
+function hasNames(value: object): boolean {
+  const { hostname, container } = value as Record<string, unknown>;
+  return (
     (hostname === undefined || typeof hostname === "string") &&
     (container === undefined || typeof container === "string")
   );
