@@ -4,6 +4,7 @@ import { FabricError } from "../../model/errors.ts";
 import { readCapture } from "../../net/capture-file.ts";
 import { createInventoryResolver, inventoryWarnings, parseInventory } from "../../nm/index.ts";
 import { createInventoryServer } from "../inventory-server.ts";
+import { loadBindings } from "../load-bindings.ts";
 import { readYaml } from "../read-yaml.ts";
 import { replayCapture } from "./replay.ts";
 import { describeReplay, type ReplayDocument, renderReplay } from "./replay-document.ts";
@@ -33,7 +34,11 @@ export async function replayFile(options: ReplayFileOptions): Promise<void> {
     throw new FabricError("ERR_USAGE_FILE", message);
   }
   const capture = await readCapture(file);
-  const resolver = createInventoryResolver(inventory, { isGateway });
+  const bindings = loadBindings(inventory, options.inventory);
+  const resolver = createInventoryResolver(inventory, {
+    isGateway,
+    ...(bindings !== undefined && { bindings }),
+  });
   const replay = await replayCapture({
     ...{ capture, output, standIn: compare },
     makeServer: (chainOptions) => createInventoryServer(inventory, resolver, chainOptions),
