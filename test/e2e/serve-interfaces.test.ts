@@ -53,11 +53,33 @@ function makeHost() {
   };
 }
 
+/** Asks who has the server identifier; resolves with the MAC that answers. */
+async function resolveServer(guest: GuestTap, index: number): Promise<string> {
+  const frame = Buffer.alloc(42);
+  const mac = Buffer.from(guest.mac.toString(16).padStart(12, "0"), "hex");
+  frame.fill(0xff, 0, 6);
+  mac.copy(frame, 6);
+  // ARP: Ethernet, IPv4, request.
+  Buffer.from("08060001080006040001", "hex").copy(frame, 12);
+  mac.copy(frame, 22);
+  frame.writeUInt32BE(addressOf(index), 28);
+  frame.writeUInt32BE(parseIpv4("168.63.129.16"), 38);
+  guest.read();
+  guest.send(frame);
+  const answer: Buffer[] = [];
+  const isAnswer = (bytes: Buffer) => bytes.readUInt16BE(12) === 0x0806 && bytes[21] === 2;
+  const look = () => answer.push(...guest.read().filter(isAnswer));
+  await expect.poll(look, { timeout: 10_000 }).toBe(1);
+  return answer[0]!.toString("hex", 22, 28).replaceAll(/(..)(?!$)/g, "$1:");
+}
+
 async function serve(command: readonly string[], host: string): Promise<Running> {
   const server = run(command, host);
   await server.says("ready\n");
   return server;
 }
+
+const macIn = (shown: string) => /link\/ether (\S+)/.exec(shown)![1]!;
 
 const serving = (name: string, ifindex: number) =>
   `"ifname":"${name}","ifindex":${ifindex},"msg":"serving"`;
@@ -99,6 +121,8 @@ describe.skipIf(!canMakeNamespaces && !process.env["CI"])("serve on interfaces (
       using guest = network.tap("tap0", 1);
       await using server = await serve(network.command(["tap*"]), host);
       expect(addresses("tap0")).toEqual(PLATFORM);
+      // A guest that cannot resolve the server could never renew.
+      expect(await resolveServer(guest, 1)).toBe(macIn(link("show", "dev", "tap0")));
       link("set", "dev", "tap0", "down");
       link("set", "dev", "tap0", "name", "other");
       link("set", "dev", "other", "up");
@@ -109,7 +133,8 @@ describe.skipIf(!canMakeNamespaces && !process.env["CI"])("serve on interfaces (
       expect(addresses("other")).toEqual([]);
       expect((await guest.ask(DISCOVER)).message.yiaddr).toBe(addressOf(1));
       // The guest renews with the bridge, whose address it resolved.
-      const bridgeMac = /link\/ether (\S+)/.exec(link("show", "dev", "br9"))![1]!;
+      const bridgeMac = macIn(link("show", "dev", "br9"));
+      expect(await resolveServer(guest, 1)).toBe(bridgeMac);
       guest.read();
       guest.send(
         requestFrame(
