@@ -512,7 +512,7 @@ function askOver(
 const canRun = canMakeNamespaces && existsSync(KEA);
 
 describe.skipIf(!canRun && !process.env["CI"])("Kea as an oracle (needs root, kea-dhcp4)", () => {
-  test("answers every row as we do, but for the differences that are listed", {
+  test("S109 kea-oracle: answers every row as we do, but for the differences that are listed", {
     timeout: 120_000,
   }, async () => {
     using host = makeNamespace("kea");

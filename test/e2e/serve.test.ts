@@ -165,7 +165,7 @@ describe.skipIf(!canMakeNamespaces && !process.env["CI"])("serve (needs root)", 
   );
 
   test(
-    "perfdhcp completes 1000 exchanges a second through a relay, none lost, each MAC with its address",
+    "S106 perfdhcp-smoke: perfdhcp completes 1000 exchanges a second through a relay, none lost, each MAC with its address",
     async () => {
       using network = makeServeNetwork("00:0c:02:00:00:01");
       ip("-n", network.client, "addr", "add", "10.77.0.2/16", "dev", "eth0");
@@ -225,7 +225,7 @@ describe.skipIf(!canMakeNamespaces && !process.env["CI"])("serve (needs root)", 
   );
 
   test(
-    "a unicast renewal is answered, and not with an ICMP error",
+    "S100 raw-fallback-icmp: a unicast renewal is answered, and not with an ICMP error",
     async () => {
       using network = makeServeNetwork(MAC);
       await using _server = await network.serve(INVENTORY);
