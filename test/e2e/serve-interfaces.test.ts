@@ -86,7 +86,7 @@ const serving = (name: string, ifindex: number) =>
 
 describe.skipIf(!canMakeNamespaces && !process.env["CI"])("serve on interfaces (root)", () => {
   test(
-    "a pattern that matches nothing yet serves a tap from its first DISCOVER on, also after it is made again",
+    "S96 raw-tap-recreate: a pattern that matches nothing yet serves a tap from its first DISCOVER on, also after it is made again",
     async () => {
       using network = makeHost();
       const { host, link, indexOf } = network;

@@ -102,7 +102,7 @@ describe.skipIf(!canMakeNamespaces && !process.env["CI"])("on a bridge (needs ro
   });
 
   for (const kind of KINDS) {
-    test(`with a ${kind} on each of three ports a DISCOVER gets one OFFER, on its own port`, async () => {
+    test(`S89 raw-outgoing: with a ${kind} on each of three ports a DISCOVER gets one OFFER, on its own port`, async () => {
       const network = makeTapNetwork();
       network.bridge("br0");
       const guests = [1, 2, 3].map((n) => network.tap(`tap${n}`, n, "br0"));
@@ -149,7 +149,7 @@ describe.skipIf(!canMakeNamespaces && !process.env["CI"])("packet socket (needs 
   });
 
   for (const kind of KINDS) {
-    test(`a ${kind} outlives down and up, and the poll does not spin while it is down`, async () => {
+    test(`S95 raw-ifdown-up: a ${kind} outlives down and up, and the poll does not spin while it is down`, async () => {
       const network = makeTapNetwork();
       const guest = network.tap("tap0", 1);
       const counters = network.serve(network.open(kind, "tap0"));
@@ -164,7 +164,7 @@ describe.skipIf(!canMakeNamespaces && !process.env["CI"])("packet socket (needs 
       expect(counters.replies.DHCPOFFER).toBe(2);
     });
 
-    test(`a ${kind} that was opened while its tap was down and had no reader answers the first DISCOVER`, async () => {
+    test(`S97 raw-no-carrier-open: a ${kind} that was opened while its tap was down and had no reader answers the first DISCOVER`, async () => {
       const network = makeTapNetwork();
       ipBatch(network.namespace, ["tuntap add dev tap0 mode tap"]);
       const socket = network.open(kind, "tap0");
@@ -195,7 +195,7 @@ describe.skipIf(!canMakeNamespaces && !process.env["CI"])("packet socket (needs 
       expect(socket.counters.transmitFailed).toBe(1);
     });
 
-    test(`of 20,000 DISCOVERs at once a ${kind} loses what the kernel says, and answers the next one`, async () => {
+    test(`S98 raw-overflow: of 20,000 DISCOVERs at once a ${kind} loses what the kernel says, and answers the next one`, async () => {
       const network = makeTapNetwork();
       const guest = network.tap("tap0", 1);
       const socket = network.open(kind, "tap0", { bypassQueue: true });
@@ -216,7 +216,7 @@ describe.skipIf(!canMakeNamespaces && !process.env["CI"])("packet socket (needs 
       await guest.ask(DISCOVER);
     });
 
-    test(`a guest that stops reading costs refused frames, and others are answered through a ${kind}`, async () => {
+    test(`S99 raw-stalled-guest: a guest that stops reading costs refused frames, and others are answered through a ${kind}`, async () => {
       const network = makeTapNetwork();
       const stalled = network.tap("tap0", 1);
       const other = network.tap("tap1", 2);
@@ -259,7 +259,7 @@ describe.skipIf(!canMakeNamespaces && !process.env["CI"])("packet socket (needs 
     expect(socket.counters).toMatchObject({ transmitted: 1, transmitFailed: 0 });
   });
 
-  test("the kernel refuses a frame that is longer than the interface's MTU, and the server makes none", async () => {
+  test("S101 raw-mtu-change: the kernel refuses a frame that is longer than the interface's MTU, and the server makes none", async () => {
     const network = makeTapNetwork();
     const guest = network.tap("tap0", 1);
     let mtu = 1500;
