@@ -5,7 +5,8 @@ import {
   readCounters,
   renderCounters,
 } from "../../src/cli/dhcp/counters-document.ts";
-import { DROP_REASONS, IGNORED_OPTIONS, REQUEST_NOTES } from "../../src/cli/dhcp/reasons.ts";
+import { IGNORED_OPTIONS } from "../../src/cli/dhcp/ignored-options.ts";
+import { DROP_REASONS, REQUEST_NOTES } from "../../src/cli/dhcp/reasons.ts";
 import { octets, UNKNOWN_MAC } from "../dhcp/packets.ts";
 import { startLookedAtServer } from "./looked-at-server.ts";
 

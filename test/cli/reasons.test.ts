@@ -2,10 +2,10 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { IGNORED_OPTIONS } from "../../src/cli/dhcp/ignored-options.ts";
 import {
   DROP_REASONS,
   explainReason,
-  IGNORED_OPTIONS,
   NAK_REASONS,
   PLUGIN_REASONS,
   REQUEST_NOTES,

@@ -4,20 +4,28 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { IGNORED_OPTIONS } from "../../src/cli/dhcp/ignored-options.ts";
-import { DROP_REASONS, REQUEST_NOTES } from "../../src/cli/dhcp/reasons.ts";
+import {
+  DROP_REASONS,
+  NAK_REASONS,
+  PLUGIN_REASONS,
+  REQUEST_NOTES,
+  type ReasonText,
+} from "../../src/cli/dhcp/reasons.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
 const PAGE = join(ROOT, "docs/protocols/dhcpv4-reasons.md");
 
+/** Rows of reasons that come with advice. */
+const withAdvice = (reasons: Readonly<Record<string, ReasonText>>) =>
+  Object.entries(reasons).map(([code, { meaning, advice }]) => [code, meaning, advice]);
+
 const TABLES = [
+  { head: ["dropped", "what it means", "what to do"], rows: withAdvice(DROP_REASONS) },
   {
-    head: ["dropped", "what it means", "what to do"],
-    rows: Object.entries(DROP_REASONS).map(([code, { meaning, advice }]) => [
-      code,
-      meaning,
-      advice,
-    ]),
+    head: ["dropped by a plugin", "what it means", "what to do"],
+    rows: withAdvice(PLUGIN_REASONS),
   },
+  { head: ["refused", "what it means", "what to do"], rows: withAdvice(NAK_REASONS) },
   { head: ["ignored", "what it means"], rows: Object.entries(IGNORED_OPTIONS) },
   { head: ["noted", "what it means"], rows: Object.entries(REQUEST_NOTES) },
 ];

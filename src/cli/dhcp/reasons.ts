@@ -1,10 +1,12 @@
 /** Every reason for which the DHCP server says nothing or refuses, in words, with what to do about it. */
+
 import type {
   IgnoredOptionReason,
   NakReason,
   RequestNote,
   ServerDropReason,
 } from "../../dhcp/index.ts";
+import { IGNORED_OPTIONS } from "./ignored-options.ts";
 
 /** A reason for people. */
 export interface ReasonText {
@@ -308,37 +310,6 @@ export const PLUGIN_REASONS: Readonly<Record<string, ReasonText>> = {
     meaning: "More came in all than rate-limit admits.",
     advice: "See who floods; or raise the plugin's limit, if the machine can take more.",
   },
-};
-
-/** What of a request's options was not used, in requests that were answered all the same. */
-export const IGNORED_OPTIONS: Readonly<Record<IgnoredOptionReason, string>> = {
-  "opt.noend": "The options ended without option 255; what was there counted.",
-  "opt.trunc": "An option ran past its area; those before it counted.",
-  "opt.dup": "One option was there in equal copies; they counted once.",
-  "opt.12": "Option 12 (host name) was empty.",
-  "opt.50": "Option 50 (requested address) was not four octets, where it does not matter.",
-  "opt.51": "Option 51 (lease time) was not four octets, or 0.",
-  "opt.52": "Option 52 (overload) had another length or value than it can have.",
-  "opt.54": "Option 54 (server identifier) was not four octets, where it does not matter.",
-  "opt.55": "Option 55 (parameter request list) was empty.",
-  "opt.57": "Option 57 (maximum message size) was not two octets.",
-  "opt.60": "Option 60 (vendor class) was empty.",
-  "opt.61": "Option 61 (client identifier) was empty, and not echoed.",
-  "opt.77": "Option 77 (user class) was empty.",
-  "opt.80": "Option 80 (rapid commit) had data.",
-  "opt.81": "Option 81 (domain name) was too short, contradicted itself, or held no name.",
-  "opt.82": "Option 82 (relay information) was empty.",
-  "opt.90": "Option 90 (authentication) is not supported, and not echoed.",
-  "opt.93": "Option 93 (client architecture) was empty or of odd length.",
-  "opt.94": "Option 94 (client interface) was not three octets.",
-  "opt.97": "Option 97 (machine identifier) was not type 0 and 16 octets.",
-  "opt.108": "Option 108 (IPv6-only preferred) had data.",
-  "opt.116": "Option 116 (auto-configure) was not one octet.",
-  "opt.118": "Option 118 (subnet selection) was not four octets.",
-  "opt.124": "Option 124 (vendor-identifying class) had blocks that do not fill it.",
-  "opt.125": "Option 125 (vendor-identifying information) had blocks that do not fill it.",
-  "rai.malformed": "Option 82 had sub-options that run past it: not read, but echoed.",
-  "rai.untrusted": "Option 82 came from a client behind no relay: neither read nor echoed.",
 };
 
 const PLUGIN_PREFIX = "plugin.";
