@@ -2,6 +2,7 @@
 import { closeSync } from "node:fs";
 import type { Logger } from "pino";
 import {
+  type AdmitFrame,
   BOOTREQUEST,
   type DecideRequest,
   type DhcpCounters,
@@ -27,6 +28,8 @@ export interface DhcpNetwork {
   /** Named network namespace; absent for this process's own. */
   readonly namespace?: string;
   readonly poller: Poller;
+  /** Asked before a frame's payload is read; absent: all are read. */
+  readonly admit?: AdmitFrame;
   readonly decide: DecideRequest;
   /** What the network's owner decides about its answers; absent: the server's defaults. */
   readonly policy?: ReplyPolicy;
@@ -91,6 +94,7 @@ export function openDhcpService(network: DhcpNetwork, on: DhcpInterface): DhcpSe
   const stop = new AbortController();
   const serving = serveDhcp({
     socket,
+    ...(network.admit !== undefined && { admit: network.admit }),
     decide: network.decide,
     now: () => performance.now(),
     serverAddress: WIRE_SERVER_ADDRESS,

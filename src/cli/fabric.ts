@@ -1,4 +1,5 @@
 /** Wires a whole fabric in one process: managers, agents, and the services of each VNET. */
+import { randomInt } from "node:crypto";
 import { join } from "node:path";
 import type { Logger } from "pino";
 import { ComputeAgent, ComputeManager, type Hypervisor } from "../compute/index.ts";
@@ -8,11 +9,12 @@ import { Poller } from "../net/poller.ts";
 import { NetworkAgent, NetworkManager, type NodeVnet, probeEndpoint } from "../nm/index.ts";
 import type { FabricStore } from "../store/index.ts";
 import { type BootTrace, createBootTrace } from "../trace/index.ts";
-import { createChain, createHardwarePlugin, createNmPlugin } from "../wds/index.ts";
+import { createChain, loadChain } from "../wds/index.ts";
 import type { WireContainer, WireObserver } from "../wireserver/index.ts";
 import { createReach, type Reach, reachByContact, reachByExchange } from "./boot-milestones.ts";
 import { type NetworkServices, startNetworkServices } from "./network-services.ts";
 import { wireContainerOf } from "./wire-view.ts";
+import { writeLogTo } from "./write-log.ts";
 
 const NODE = "node-1";
 const PROBE_INTERVAL_MS = 200;
@@ -93,19 +95,29 @@ interface VnetParts {
 }
 
 async function startVnet(parts: VnetParts): Promise<NetworkServices> {
-  const { vnet, agent, reach, poller, log } = parts;
-  const chain = createChain([
-    createHardwarePlugin({ findHost: () => undefined }),
-    createNmPlugin(vnet),
-  ]);
+  const { vnet, agent, reach, poller } = parts;
+  const log = parts.log.child({ vnet: vnet.vnet });
+  const { plugins } = await loadChain(
+    { file: "the chain of a VNET", folder: ".", chain: undefined },
+    {
+      hosts: { findHost: () => undefined },
+      nics: vnet,
+      now: () => performance.now(),
+      log: writeLogTo(log),
+      seed: randomInt(2 ** 32),
+    },
+  );
+  const chain = createChain(plugins);
   const services = await startNetworkServices({
     namespace: vnet.namespace,
     interfaceName: vnet.bridge,
     poller,
+    admit: chain.admit,
     decide: chain.decide,
+    observe: chain.observe,
     directory: { findByAddress: (address) => findWireContainer(parts, address) },
     observer: observeGuests(parts),
-    log: log.child({ vnet: vnet.vnet }),
+    log,
     onExchange: (event) => {
       const { container } = event;
       if (!reachByExchange(reach, event) || container === undefined) return;

@@ -146,6 +146,7 @@ async function serve(options: ServeArguments, signal: AbortSignal): Promise<void
     ...(options.ringFrames !== undefined && { ringFrames: options.ringFrames }),
     print,
     log: createLog(options.logLevel),
+    onHangup,
     signal,
   });
 }
@@ -159,12 +160,23 @@ function createLog(level: string): Logger {
   return pino({ level, base: null }, pino.destination({ dest: 2, sync: true }));
 }
 
+/** What SIGHUP does instead of ending the process. */
+let reload: (() => void) | undefined;
+
+function onHangup(callback: () => void): Disposable {
+  reload = callback;
+  return {
+    [Symbol.dispose]: () => {
+      reload = undefined;
+    },
+  };
+}
+
 /** One abort ends everything; a second Ctrl-C is not needed and changes nothing. */
 function abortOnSignals(): AbortSignal {
   const stop = new AbortController();
-  for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
-    process.on(name, () => stop.abort());
-  }
+  for (const name of ["SIGINT", "SIGTERM"] as const) process.on(name, () => stop.abort());
+  process.on("SIGHUP", () => (reload === undefined ? stop.abort() : reload()));
   // Nobody reads what we say (a closed pipe): stop as after Ctrl-C, so that nothing is left behind.
   process.stdout.on("error", () => stop.abort());
   return stop.signal;

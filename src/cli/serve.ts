@@ -10,13 +10,6 @@ import { type InterfaceSelector, parseInterfaceSelector } from "../net/interface
 import { type Link, listLinks } from "../net/iproute.ts";
 import { openLinkMonitor } from "../net/link-monitor.ts";
 import { Poller } from "../net/poller.ts";
-import {
-  type BindingTable,
-  createInventoryResolver,
-  type InventoryDescription,
-  inventoryWarnings,
-  parseInventory,
-} from "../nm/index.ts";
 import type { FabricStore } from "../store/index.ts";
 import { createBootTrace } from "../trace/index.ts";
 import { Journal } from "../wds/index.ts";
@@ -30,14 +23,13 @@ import type { DhcpNetworkView } from "./dhcp/network-view.ts";
 import { dhcpRoutes } from "./dhcp/routes.ts";
 import { type DhcpNetwork, holdServerPort } from "./dhcp-service.ts";
 import { startHttpServices } from "./http-services.ts";
-import { type InventoryContainers, loadInventoryContainers } from "./inventory-containers.ts";
-import { createInventoryServer } from "./inventory-server.ts";
-import { loadBindings } from "./load-bindings.ts";
+import type { InventoryContainers } from "./inventory-containers.ts";
 import { openPlatformAddresses } from "./platform-addresses.ts";
-import { readYaml } from "./read-yaml.ts";
 import { requireInterface } from "./require-interface.ts";
 import { requireRoot } from "./require-root.ts";
 import { ServedInterfaces } from "./served-interfaces.ts";
+import { type InventoryFile, readInventoryFile, ServedInventory } from "./served-inventory.ts";
+import { writeLogTo } from "./write-log.ts";
 
 export interface ServeOptions {
   /** Names of interfaces, and patterns; at least one. */
@@ -48,6 +40,8 @@ export interface ServeOptions {
   readonly data: string;
   readonly print: (line: string) => void;
   readonly log: Logger;
+  /** Calls back on SIGHUP, which otherwise ends the process, until it is disposed. */
+  readonly onHangup: (reload: () => void) => Disposable;
   /** Aborts on Ctrl-C and SIGTERM. */
   readonly signal: AbortSignal;
 }
@@ -60,20 +54,14 @@ export interface ServeOptions {
 export async function runServe(options: ServeOptions): Promise<void> {
   const { inventoryPath, print, log, signal } = options;
   const selectors = options.interfaces.map(parseInterfaceSelector);
-  const inventory = parseInventory(readYaml(inventoryPath), inventoryPath);
-  for (const warning of inventoryWarnings(inventory))
-    log.warn({ inventory: inventoryPath }, warning);
-  const bindings = loadBindings(inventory, inventoryPath);
+  const file = readInventoryFile(inventoryPath, log);
   const links = await listLinks();
   for (const { text, isPattern } of selectors) if (!isPattern) requireInterface(text, links);
   requireRoot("ERR_SERVE_PRIVILEGE", "Raw sockets and interface addresses");
   await using data = await openDataFolder(options.data);
   const journal = new Journal({ now: Date.now, seed: randomInt(2 ** 32) });
-  const parts: ServiceParts = {
-    ...{ options, selectors, links, data, inventory, journal },
-    ...(bindings !== undefined && { bindings }),
-  };
-  await using running = await startServices(parts);
+  await using running = await startServices({ options, selectors, links, data, file, journal });
+  using _hangup = options.onHangup(() => void running.inventory.reload());
   const networks = [...options.interfaces];
   const info = { command: "serve", networks, pid: process.pid, version: packageJson.version };
   await using _control = await openControlServer({
@@ -95,35 +83,41 @@ interface ServiceParts {
   /** As they are at the start. */
   readonly links: readonly Link[];
   readonly data: DataFolder;
-  readonly inventory: InventoryDescription;
-  readonly bindings?: BindingTable;
+  readonly file: InventoryFile;
   readonly journal: Journal;
 }
 
 /** What runs under `serve`. Disposing stops it, and takes away the addresses that were added. */
 interface RunningServices extends AsyncDisposable {
   readonly counters: DhcpCounters;
+  readonly inventory: ServedInventory;
   readonly served: ServedInterfaces;
   readonly view: DhcpNetworkView;
 }
 
 async function startServices(parts: ServiceParts): Promise<RunningServices> {
-  const { data, inventory, selectors } = parts;
+  const { data, journal, links, selectors } = parts;
   const { log, ringFrames } = parts.options;
   await using opened = new AsyncDisposableStack();
   const poller = new Poller();
   let served: ServedInterfaces | undefined;
   const monitor = opened.use(openLinkMonitor({ poller, onChange: () => served?.update() }));
-  const resolver = createInventoryResolver(inventory, {
-    isGateway: isOwnAddress(inventory.network.gateway, parts.links),
-    ...(parts.bindings !== undefined && { bindings: parts.bindings }),
-    isBehind: (port, ifindex, mac) => isBehindPort(monitor.links, port, ifindex, mac),
+  const inventory = await ServedInventory.open({
+    ...{ file: parts.file, data, log },
+    isOwnAddress: (address) => isOwnAddress(address, links),
+    resolver: { isBehind: (port, ifindex, mac) => isBehindPort(monitor.links, port, ifindex, mac) },
+    plugins: {
+      now: () => performance.now(),
+      log: writeLogTo(log),
+      seed: randomInt(2 ** 32),
+      isPort: (ifindex) => monitor.links.get(ifindex)?.kind === "tun",
+    },
   });
-  const containers = await loadInventoryContainers(data, inventory, resolver);
+  const { chain, containers, rules } = inventory;
   const reach = createInventoryReach(data.store, containers, log);
-  const { chain, rules } = createInventoryServer(inventory, resolver);
   const network: DhcpNetwork = {
     poller,
+    admit: chain.admit,
     decide: chain.decide,
     ...rules,
     counters: createDhcpCounters(),
@@ -131,7 +125,10 @@ async function startServices(parts: ServiceParts): Promise<RunningServices> {
     onExchange: (event) => {
       if (containers.isNamedMac(event.chaddr)) reachByExchange(reach, event);
     },
-    observe: (event) => parts.journal.observe(event),
+    observe: (event) => {
+      journal.observe(event);
+      chain.observe(event);
+    },
   };
   const addresses = opened.use(await openPlatformAddresses(data.store));
   const http = await startHttpServices({
@@ -157,17 +154,22 @@ async function startServices(parts: ServiceParts): Promise<RunningServices> {
     counters,
     readSocketCounters: () => interfaces.readFrames(),
     plugins: chain.counters,
-    decisions: parts.journal,
+    decisions: journal,
     listInterfaces: async () =>
       new Map([...monitor.links.values()].map(({ ifindex, name }) => [ifindex, name])),
   };
   const kept = opened.move();
-  return { counters, served: interfaces, view, [Symbol.asyncDispose]: () => kept.disposeAsync() };
+  return {
+    counters,
+    inventory,
+    served: interfaces,
+    view,
+    [Symbol.asyncDispose]: () => kept.disposeAsync(),
+  };
 }
 
 /** True if an interface of this machine has the address: guests then reach all of the machine's addresses through it. */
-function isOwnAddress(address: Ipv4Address | undefined, links: readonly Link[]): boolean {
-  if (address === undefined) return false;
+function isOwnAddress(address: Ipv4Address, links: readonly Link[]): boolean {
   const start = `${formatIpv4(address)}/`;
   return links.some(({ addresses }) => addresses.some((own) => own.startsWith(start)));
 }

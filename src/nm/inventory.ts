@@ -91,6 +91,8 @@ const InventorySchema = z.strictObject({
   hosts: z.array(HostSchema).default([]),
   /** What hosts boot that say nothing else. */
   boot: BootSchema.optional(),
+  /** The DHCP chain's plugins, or the file that lists them; whoever makes the chain checks it. */
+  chain: z.unknown().optional(),
 });
 
 export type InventoryDescription = z.infer<typeof InventorySchema>;

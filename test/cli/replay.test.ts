@@ -15,7 +15,13 @@ import {
   type InventoryDescription,
   parseInventory,
 } from "../../src/nm/index.ts";
-import { type ChainOptions, createChain, type Plugin } from "../../src/wds/index.ts";
+import {
+  type ChainOptions,
+  createChain,
+  createHardwarePlugin,
+  createNmPlugin,
+  type Plugin,
+} from "../../src/wds/index.ts";
 import {
   CLIENT_MAC,
   frameOf,
@@ -70,7 +76,8 @@ type MakeServer = (options: ChainOptions) => InventoryServer;
 
 function serverOf(inventory: InventoryDescription): MakeServer {
   const resolver = createInventoryResolver(inventory, { isGateway: true });
-  return (options) => createInventoryServer(inventory, resolver, options);
+  const plugins = [createHardwarePlugin(resolver), createNmPlugin(resolver)];
+  return (options) => createInventoryServer(inventory, plugins, options);
 }
 
 async function replay(capture: Capture, compare = false, makeServer = serverOf(INVENTORY)) {

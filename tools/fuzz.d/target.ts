@@ -39,7 +39,7 @@ import {
 import { MAC_BROADCAST, type MacAddress, parseMac, readMac } from "../../src/model/mac-address.ts";
 import { createUdpFrame, readUdpFrame } from "../../src/net/frame.ts";
 import { createInventoryResolver, parseInventory } from "../../src/nm/index.ts";
-import { Journal } from "../../src/wds/index.ts";
+import { createHardwarePlugin, createNmPlugin, Journal } from "../../src/wds/index.ts";
 import { type FuzzReply, FuzzSocket } from "./fuzz-socket.ts";
 import type { Input } from "./input.ts";
 
@@ -180,7 +180,8 @@ export class FuzzTarget implements AsyncDisposable {
     const socket = new FuzzSocket(SERVER_MAC);
     const inventory = parseInventory({ network: { ...NETWORK, ...spec.network }, ...REST }, "fuzz");
     const resolver = createInventoryResolver(inventory, { isGateway: true });
-    const { chain, rules } = createInventoryServer(inventory, resolver);
+    const plugins = [createHardwarePlugin(resolver), createNmPlugin(resolver)];
+    const { chain, rules } = createInventoryServer(inventory, plugins);
     const counters = createDhcpCounters();
     const journal = new Journal({ now: () => this.#nowMs, seed: 1 });
     const running: Running = { spec, socket, counters, fault: undefined };

@@ -3,7 +3,7 @@ import { statSync } from "node:fs";
 import { FabricError } from "../../model/errors.ts";
 import { readCapture } from "../../net/capture-file.ts";
 import { createInventoryResolver, inventoryWarnings, parseInventory } from "../../nm/index.ts";
-import { createInventoryServer } from "../inventory-server.ts";
+import { createInventoryServer, loadInventoryChain } from "../inventory-server.ts";
 import { loadBindings } from "../load-bindings.ts";
 import { readYaml } from "../read-yaml.ts";
 import { replayCapture } from "./replay.ts";
@@ -39,9 +39,20 @@ export async function replayFile(options: ReplayFileOptions): Promise<void> {
     isGateway,
     ...(bindings !== undefined && { bindings }),
   });
+  // The capture's clock, once it runs.
+  let now = () => 0;
+  const { plugins, warnings } = await loadInventoryChain(inventory, options.inventory, resolver, {
+    now: () => now(),
+    log: () => undefined,
+    seed: 0,
+  });
+  for (const warning of warnings) warn(`${options.inventory}: ${warning}`);
   const replay = await replayCapture({
     ...{ capture, output, standIn: compare },
-    makeServer: (chainOptions) => createInventoryServer(inventory, resolver, chainOptions),
+    makeServer: (chainOptions) => {
+      now = chainOptions.now;
+      return createInventoryServer(inventory, plugins, chainOptions);
+    },
   });
   if (compare && replay.capturedReplies === 0) {
     const message = `${file} holds no server's replies to compare with; capture both directions`;

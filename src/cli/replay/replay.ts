@@ -35,8 +35,8 @@ const NANOSECONDS_PER_MILLISECOND = 1e6;
 /** What {@link replayCapture} needs. */
 export interface ReplayOptions {
   readonly capture: Capture;
-  /** Makes the server's chain and rules; its chain must take its timers from the argument. */
-  readonly makeServer: (options: ChainOptions) => InventoryServer;
+  /** Makes the server's chain and rules; its chain must take its timers, and its clock, from the argument. */
+  readonly makeServer: (options: ChainOptions & { readonly now: () => number }) => InventoryServer;
   /** The pcap file to write the replies to. */
   readonly output: string;
   /** Take the servers in the capture for us: their clients' requests then name us. */
@@ -174,6 +174,7 @@ async function feed(options: ReplayOptions, slots: readonly Slot[]): Promise<Dhc
   const clock = new CaptureClock();
   const { chain, rules } = makeServer({
     startTimer: (milliseconds, callback) => clock.startTimer(milliseconds, callback),
+    now: () => clock.now(),
   });
   const book = new SlotBook(slots);
   const settle = () => untilSettled(clock, counters, book.nextMs());

@@ -118,6 +118,27 @@ describe("rate-limit", () => {
     expect(send(STRANGE, SHARED, foreign)).toBe("rate.unknown");
   });
 
+  test("a relay agent with another address or port is known after its first answer", () => {
+    const relays = parseSubnet("10.0.0.0/24");
+    const assignment = { address: CLIENT_IP, profile: profileWith() };
+    const limit = createRateLimitPlugin(RateLimitSchema.parse({}), {
+      now: () => 0,
+      seed: 1,
+      relays,
+    });
+    const nm = createNmPlugin({
+      findByMac: (mac) => (mac === CLIENT_MAC ? assignment : undefined),
+    });
+    const { admit, decide, observe } = createChain([limit, nm]);
+    const { counters, sendFrame } = startServer({
+      ...{ admit, decide, relays, onExchange: observe, onDrop: observe },
+    });
+    const from = { sourceMac: STRANGE, sourceIp: parseIpv4("192.0.2.1"), sourcePort: 1067 };
+    const relayed = { type: "DHCPDISCOVER", giaddr: parseIpv4("10.0.0.9") } as const;
+    for (let index = 0; index < 100; index++) sendFrame(requestFrame(relayed, from));
+    expect(counters.replies.DHCPOFFER).toBe(100);
+  });
+
   test("what is off limits nobody", () => {
     const off = { port: "off", mac: "off", unknown: "off", global: "off" };
     const { burst } = createLimiter(off);

@@ -6,7 +6,7 @@
  * senders that have been quiet: however loud the others are, a client that boots gets through.
  */
 import { z } from "zod";
-import { type FrameSender, SERVER_PORT } from "../../../dhcp/index.ts";
+import { type FrameSender, isExchangeEvent, SERVER_PORT } from "../../../dhcp/index.ts";
 import { type Ipv4Subnet, subnetContains } from "../../../model/ipv4-address.ts";
 import type { MacAddress } from "../../../model/mac-address.ts";
 import { MacTable } from "../../mac-table.ts";
@@ -16,6 +16,7 @@ import { type BucketSize, TokenBuckets } from "./token-buckets.ts";
 /** Most senders and interfaces whose buckets are kept; who was silent for longest then begins anew with a full one. */
 export const RATE_SENDERS_MAX = 65_536;
 export const RATE_INTERFACES_MAX = 4096;
+export const RATE_RELAYS_MAX = 256;
 
 const RATE_MAX = 10_000_000;
 
@@ -71,6 +72,9 @@ export function createRateLimitPlugin(
   return {
     name: "rate-limit",
     admit: (ifindex, sender, knows) => limiter.admit(ifindex, sender, knows),
+    observe: (event) => {
+      if (event.giaddr !== 0 && isExchangeEvent(event)) limiter.learnRelay(event.sourceMac);
+    },
   };
 }
 
@@ -78,6 +82,8 @@ class Limiter {
   readonly #now: () => number;
   readonly #isPort: (ifindex: number) => boolean;
   readonly #relays: Ipv4Subnet | undefined;
+  /** Who relayed a request that was answered. */
+  readonly #relayMacs: MacTable;
   readonly #ports: Buckets | undefined;
   readonly #macs: Buckets | undefined;
   readonly #strangers: Buckets | undefined;
@@ -93,6 +99,7 @@ class Limiter {
     this.#now = now;
     this.#isPort = isPort ?? (() => false);
     this.#relays = relays;
+    this.#relayMacs = new MacTable(RATE_RELAYS_MAX, seed);
     this.#known = new MacTable(RATE_SENDERS_MAX, seed);
     this.#ports = bucketsOf(port, new MacTable(RATE_INTERFACES_MAX, seed));
     this.#macs = bucketsOf(mac, this.#known);
@@ -133,9 +140,16 @@ class Limiter {
     return this.#global.take(0, nowMs, isQuiet ? 0 : this.#kept) < 0 ? "rate.global" : undefined;
   }
 
-  #isRelay({ sourcePort, sourceIp }: FrameSender): boolean {
+  learnRelay(mac: MacAddress): void {
+    this.#relayMacs.touch(mac);
+  }
+
+  /** By its address and port, as most are; the others after their first answer (RFC 8357; an uplink's address). */
+  #isRelay({ sourceMac, sourcePort, sourceIp }: FrameSender): boolean {
     const relays = this.#relays;
-    return sourcePort === SERVER_PORT && relays !== undefined && subnetContains(relays, sourceIp);
+    if (relays === undefined || sourceIp === 0) return false;
+    if (sourcePort === SERVER_PORT && subnetContains(relays, sourceIp)) return true;
+    return this.#relayMacs.find(sourceMac) >= 0;
   }
 
   /** The sender's place in {@link #known}, or -1: strangers get none, or a flood of them would push clients out. */
