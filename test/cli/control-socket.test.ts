@@ -6,7 +6,8 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import { pino } from "pino";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { askControl } from "../../src/cli/control/control-client.ts";
+import { z } from "zod";
+import { askControl, askControlFor } from "../../src/cli/control/control-client.ts";
 import { type ControlRoutes, openControlServer } from "../../src/cli/control/control-server.ts";
 import {
   chooseFabricFolder,
@@ -136,6 +137,18 @@ describe("askControl()", () => {
         message,
       });
     }
+  });
+
+  test("says so if a document has another form", async () => {
+    const folder = temporaryFolder("control");
+    await using _server = await open(folder);
+    const schema = z.object({ text: z.string() });
+    expect(await askControlFor(folder, "/v1/greeting", schema)).toEqual({ text: "hello" });
+    const other = askControlFor(folder, "/v1/greeting", z.object({ other: z.string() }));
+    await expect(other).rejects.toMatchObject({
+      code: "ERR_CONTROL_REFUSED",
+      message: expect.stringContaining("answers in another form"),
+    });
   });
 
   test("fails if what listens there hangs up", async () => {

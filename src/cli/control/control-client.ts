@@ -1,5 +1,6 @@
 /** Asks a running fabric over its control socket. */
 import { request } from "node:http";
+import type { z } from "zod";
 import { FabricError } from "../../model/errors.ts";
 import { openSocketPath, type SocketPath } from "./socket-path.ts";
 
@@ -31,6 +32,25 @@ export async function askControl(folder: string, path: string): Promise<string> 
   } catch (cause) {
     if (cause instanceof FabricError) throw cause;
     throw connectError(folder, cause);
+  }
+}
+
+/**
+ * The JSON document that the fabric on a data folder answers to `GET path`.
+ *
+ * @throws FabricError as {@link askControl}, also if the document has another form
+ */
+export async function askControlFor<T>(
+  folder: string,
+  path: string,
+  schema: z.ZodType<T>,
+): Promise<T> {
+  const text = await askControl(folder, path);
+  try {
+    return schema.parse(JSON.parse(text));
+  } catch (cause) {
+    const message = `The fabric on ${folder} answers in another form; use the command of its version`;
+    throw new FabricError("ERR_CONTROL_REFUSED", message, { cause });
   }
 }
 

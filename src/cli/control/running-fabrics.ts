@@ -5,7 +5,7 @@ import type { FastifyInstance } from "fastify";
 import { z } from "zod";
 import { FabricError } from "../../model/errors.ts";
 import { defaultDataFolder } from "../data-folder.ts";
-import { askControl, notRunning } from "./control-client.ts";
+import { askControlFor, notRunning } from "./control-client.ts";
 import type { ControlRoutes } from "./control-server.ts";
 
 const FabricSchema = z.object({
@@ -56,8 +56,7 @@ function listFolders(parent: string): string[] {
 
 async function findRunningFabric(folder: string): Promise<RunningFabric | undefined> {
   try {
-    const info = FabricSchema.parse(JSON.parse(await askControl(folder, "/v1/fabric")));
-    return { folder, info };
+    return { folder, info: await askControlFor(folder, "/v1/fabric", FabricSchema) };
   } catch {
     return undefined; // nobody there, or not ours to ask
   }

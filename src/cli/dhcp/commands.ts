@@ -1,7 +1,8 @@
 /** `goalstate dhcp ...`: commands that look inside the DHCP server. */
 import { type Command, InvalidArgumentError } from "commander";
+import type { z } from "zod";
 import { formatMac, parseMac } from "../../model/mac-address.ts";
-import { askControl } from "../control/control-client.ts";
+import { askControlFor } from "../control/control-client.ts";
 import { chooseFabricFolder } from "../control/running-fabrics.ts";
 
 /** What the commands take from their surroundings. */
@@ -92,22 +93,23 @@ async function explain(
   options: DhcpCommandOptions,
 ): Promise<void> {
   const { ExplanationSchema, renderExplanation } = await import("./explain.ts");
-  const explanation = ExplanationSchema.parse(await ask(`/v1/dhcp/explain/${mac}`, look, options));
+  const explanation = await ask(`/v1/dhcp/explain/${mac}`, ExplanationSchema, look, options);
   show(look, options, explanation, renderExplanation(explanation));
 }
 
 async function counters(look: LookArguments, options: DhcpCommandOptions): Promise<void> {
   const { CountersSchema, renderCounters } = await import("./counters-document.ts");
-  const document = CountersSchema.parse(await ask("/v1/dhcp/counters", look, options));
+  const document = await ask("/v1/dhcp/counters", CountersSchema, look, options);
   show(look, options, document, renderCounters(document));
 }
 
-async function ask(
+async function ask<T>(
   path: string,
+  schema: z.ZodType<T>,
   { data }: LookArguments,
   { environment }: DhcpCommandOptions,
-): Promise<unknown> {
-  return JSON.parse(await askControl(await chooseFabricFolder(data, environment), path));
+): Promise<T> {
+  return askControlFor(await chooseFabricFolder(data, environment), path, schema);
 }
 
 function show(
