@@ -45,7 +45,7 @@ export async function runScenario({ setup = {}, steps }: Scenario): Promise<Reco
       }
       expectOutcome(`step ${index + 1}`, step, host, world, before);
       for (const each of hosts) expectSums(each);
-      if (step.kind === "send") await expectStable(world, step.message, step.times ? [] : replies);
+      if (step.kind === "send") await expectStable(world, step.message, replies);
     }
   } finally {
     for (const host of hosts) await host.stop();
@@ -62,16 +62,15 @@ async function take(
   input: Tape,
 ): Promise<void> {
   switch (step.kind) {
-    case "send":
-      for (let time = 0; time < (step.times ?? 1); time++) {
-        const frame = frameOf(step.message);
-        ledger.requested(step.message);
-        input.write(world.clock.nowMs, tagged(frame, step.message.vlan));
-        const { length } = host.drops;
-        host.inject(step.message, frame);
-        if (host.drops.length > length) expectNamed(host, step.message);
-      }
+    case "send": {
+      const frame = frameOf(step.message);
+      ledger.requested(step.message);
+      input.write(world.clock.nowMs, tagged(frame, step.message.vlan));
+      const { length } = host.drops;
+      host.inject(step.message, frame);
+      if (host.drops.length > length) expectNamed(host, step.message);
       return void (await settle());
+    }
     case "wait":
       return world.clock.advance(step.ms);
     case "inventory":

@@ -78,7 +78,7 @@ export type Step = Outcome & {
   /** Default `A`; `B` is another host's server with the same inventory. */
   readonly server?: "A" | "B";
 } & (
-    | { readonly kind: "send"; readonly message: Message; readonly times?: number }
+    | { readonly kind: "send"; readonly message: Message }
     | { readonly kind: "wait"; readonly ms: number }
     | { readonly kind: "inventory"; readonly nics: Inventory }
     | { readonly kind: "backend"; readonly state: BackendState }
@@ -114,14 +114,6 @@ export const ignored = (message: Message, reason: string): Step => ({
   kind: "send",
   message,
   drops: [reason],
-});
-
-/** A message that is sent again and again in one moment. */
-export const repeated = (times: number, message: Message, outcome: Outcome): Step => ({
-  kind: "send",
-  message,
-  times,
-  ...outcome,
 });
 
 /** Adds what was counted to a step. */
