@@ -19,11 +19,13 @@ import {
   discover,
   inform,
   type Message,
+  type OptionWord,
   payloadOf,
   rebind,
   reboot,
   release,
   renew,
+  request,
   select,
 } from "../scenarios/vocabulary.ts";
 import { CLIENT_IP, profileWith, SERVER_IP, SUBNET } from "./packets.ts";
@@ -131,16 +133,78 @@ const MATRIX: Readonly<
   BOOTP: [() => bootp(), { ...always("BOOTREPLY"), ...SILENT_ELSEWHERE }],
 };
 
-function decide(message: Message, verdict: ChainVerdict, policy: ReplyPolicy) {
+const OTHER_SERVER = ["req.otherserver", "req.otherserver"] as const;
+type Fields = "no 50" | "50" | "ciaddr, no 50" | "ciaddr, 50";
+
+/** A DHCPREQUEST by options 54 and 50 and ciaddr: what it is by broadcast, and by unicast. */
+const REQUESTS: Readonly<Record<string, Readonly<Record<Fields, readonly [string, string]>>>> = {
+  "": {
+    "no 50": ["req.empty", "req.empty"],
+    "50": ["INIT-REBOOT", "INIT-REBOOT"],
+    "ciaddr, no 50": ["REBINDING", "RENEWING"],
+    "ciaddr, 50": ["REBINDING", "RENEWING"],
+  },
+  ...Object.fromEntries(
+    ["S", "0.0.0.0"].map((ours) => [
+      ours,
+      {
+        "no 50": ["req.no50", "req.no50"],
+        "50": ["SELECTING", "SELECTING"],
+        "ciaddr, no 50": ["RENEWING", "RENEWING"],
+        // NetworkManager selects with its old address in ciaddr.
+        "ciaddr, 50": ["SELECTING", "SELECTING"],
+      } as const,
+    ]),
+  ),
+  ".77": {
+    "no 50": OTHER_SERVER,
+    "50": OTHER_SERVER,
+    "ciaddr, no 50": OTHER_SERVER,
+    "ciaddr, 50": OTHER_SERVER,
+  },
+};
+
+describe.each(Object.entries(REQUESTS))("a DHCPREQUEST with 54 %j", (server, row) => {
+  test.each(Object.entries(row))("%s", (fields, [byBroadcast, byUnicast]) => {
+    const options: OptionWord[] = [];
+    if (server !== "") options.push([54, server]);
+    if (/(^|, )50$/.test(fields)) options.push([50, ".5"]);
+    const message = request({ options, ...(fields.startsWith("ciaddr") && { ciaddr: ".5" }) });
+    for (const [unicast, want] of [
+      [false, byBroadcast],
+      [true, byUnicast],
+    ] as const) {
+      const context = { ...createRequestContext(), unicast };
+      const found = classify(requestOf(message), context, SERVER_IP);
+      expect(found.kind === "silent" ? found.reason : found.kind).toBe(want);
+      // Through a relay it is the relay that says how it came (RFC 5010).
+      const relayed = {
+        ...message,
+        giaddr: "10.1.0.1",
+        options: [...options, [82, [10, 1, unicast ? 0x80 : 0]] as const],
+      };
+      const other = { ...createRequestContext(), unicast: true };
+      const throughRelay = classify(requestOf(relayed), other, SERVER_IP);
+      expect(throughRelay).toEqual(found);
+    }
+  });
+});
+
+function requestOf(message: Message) {
   const bytes = payloadOf(message);
-  const request = createDhcpRequest();
-  const drop = readRequest(bytes, new DataView(bytes.buffer), 0, bytes.length, request);
+  const read = createDhcpRequest();
+  const drop = readRequest(bytes, new DataView(bytes.buffer), 0, bytes.length, read);
   if (drop !== undefined) throw new Error(drop);
+  return read;
+}
+
+function decide(message: Message, verdict: ChainVerdict, policy: ReplyPolicy) {
+  const asked = requestOf(message);
   const context = { ...createRequestContext(), unicast: message.to === "S" };
-  if (message.sourceIp !== undefined) context.sourceIp = request.ciaddr;
-  const requestClass = classify(request, context, SERVER_IP);
+  if (message.sourceIp !== undefined) context.sourceIp = asked.ciaddr;
+  const requestClass = classify(asked, context, SERVER_IP);
   if (requestClass.kind === "silent") throw new Error(requestClass.reason);
-  return { requestClass, decision: decideReply(requestClass, request, verdict, policy) };
+  return { requestClass, decision: decideReply(requestClass, asked, verdict, policy) };
 }
 
 function inWords({ decision }: ReturnType<typeof decide>): string {
