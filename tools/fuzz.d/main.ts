@@ -4,12 +4,15 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Command, InvalidArgumentError } from "commander";
 import { decodeInput, encodeInput } from "./input.ts";
-import { runFuzz } from "./run.ts";
+import { RelayTarget } from "./relay-target.ts";
+import { runFuzz, type Target } from "./run.ts";
 import { readSeeds } from "./seeds.ts";
 import { FuzzTarget } from "./target.ts";
 
 /** More than this in the second half of a run is a leak. */
 const HEAP_GROWTH_MAX = 8 * 1024 * 1024;
+/** One input of so many goes to the relay agent, the others to the servers. */
+const RELAY_EVERY = 5;
 
 interface Arguments {
   readonly seed: number;
@@ -28,7 +31,7 @@ function number(text: string): number {
 
 const program = new Command("fuzz")
   .description(
-    "Feeds whole DHCP servers, on a memory socket, with changed frames: good ones of every kind and real clients',\n" +
+    "Feeds whole DHCP servers and a relay agent, on memory sockets, with changed frames: good ones of every kind and real clients',\n" +
       "changed blindly and by option. Every input must end in a right answer or in a counted drop; nothing may throw,\n" +
       "depend on octets outside the frame, or grow. The first inputs are guided by V8's block coverage. The same --seed\n" +
       "gives the same inputs as long as --guided is 0: what coverage finds new may differ a little between runs.",
@@ -51,13 +54,22 @@ if (args.replay !== undefined) await replay(args.replay);
 else await fuzz();
 
 async function replay(file: string): Promise<void> {
-  await using target = new FuzzTarget(true);
-  await target.run(decodeInput(readFileSync(file, "utf8")));
-  console.log(JSON.stringify({ replayed: file, ...target.results }, undefined, 2));
+  await using server = new FuzzTarget(true);
+  await using relay = new RelayTarget();
+  const input = decodeInput(readFileSync(file, "utf8"));
+  await server.run(input);
+  relay.run(input);
+  const results = { ...server.results, relay: relay.results };
+  console.log(JSON.stringify({ replayed: file, ...results }, undefined, 2));
 }
 
 async function fuzz(): Promise<void> {
-  await using target = new FuzzTarget();
+  await using server = new FuzzTarget();
+  await using relay = new RelayTarget();
+  let turn = 0;
+  const target: Target = {
+    run: (input) => (turn++ % RELAY_EVERY === 0 ? relay.run(input) : server.run(input)),
+  };
   const { gc } = globalThis;
   if (gc === undefined) throw new Error("run tools/fuzz, which starts Node with --expose-gc");
   let told = 0;
@@ -77,11 +89,10 @@ async function fuzz(): Promise<void> {
     },
   });
   const { failure, ...numbers } = result;
+  const results = { ...server.results, relay: relay.results };
   const hasGrown = result.heapGrowth > HEAP_GROWTH_MAX;
   const wrong = failure?.error.stack ?? (hasGrown ? "the heap grew" : undefined);
-  console.log(
-    JSON.stringify({ seed: args.seed, ...numbers, ...target.results, wrong }, undefined, 2),
-  );
+  console.log(JSON.stringify({ seed: args.seed, ...numbers, ...results, wrong }, undefined, 2));
   if (failure !== undefined) {
     mkdirSync(args.failures, { recursive: true });
     const file = join(args.failures, `seed-${args.seed}-input-${failure.number}.json`);
