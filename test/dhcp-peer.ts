@@ -19,12 +19,15 @@ export interface DhcpPeerMessage {
 }
 
 /**
- * What the package's table lacks (245) or has wrong: it takes the routes of RFC 3442 (121, 249) for addresses and for
+ * What the package's table lacks (80, 81, 82, 245) or has wrong: it takes the routes of RFC 3442 (121, 249) for addresses and for
  * text, and would read past their end. Its own way to say otherwise is addOption().
  */
 const OPTIONS = [
   { code: 121, name: "Classless Static Routes", type: "UInt8s", config: "classlessRoute" },
   { code: 249, name: "Classless Static Routes (249)", type: "UInt8s", config: "classlessRoute249" },
+  { code: 80, name: "Rapid Commit", type: "UInt8s", config: "rapidCommitOctets" },
+  { code: 81, name: "Client FQDN", type: "UInt8s", config: "clientFqdnOctets" },
+  { code: 82, name: "Relay Information", type: "UInt8s", config: "relayInformationOctets" },
   { code: 245, name: "Wire Server", type: "IP", config: "wireServer" },
 ];
 
