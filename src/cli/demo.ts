@@ -3,6 +3,7 @@ import { rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "pino";
+import packageJson from "../../package.json" with { type: "json" };
 import { removeLeftovers } from "../compute/index.ts";
 import { asDocument, type ContainerGoal, type ContainerStatus, keys } from "../model/documents.ts";
 import { FabricError } from "../model/errors.ts";
@@ -13,7 +14,10 @@ import { namespacePath } from "../net/namespace.ts";
 import { deleteKeys, type FabricStore } from "../store/index.ts";
 import { why } from "../trace/index.ts";
 import { aborted } from "./aborted.ts";
+import { openControlServer } from "./control/control-server.ts";
+import { type FabricInfo, fabricRoutes } from "./control/running-fabrics.ts";
 import { type DataFolder, openDataFolder } from "./data-folder.ts";
+import { dhcpRoutes } from "./dhcp/routes.ts";
 import { type Fabric, startFabric } from "./fabric.ts";
 import { chooseHypervisor, type HypervisorChoice } from "./hypervisor-choice.ts";
 import { readYaml } from "./read-yaml.ts";
@@ -91,6 +95,11 @@ function refuseSameTenant(deployments: readonly Deployment[]): void {
   }
 }
 
+function describeFabric(fabric: Fabric): FabricInfo {
+  const networks = fabric.listNetworks().map(({ name }) => name);
+  return { command: "demo", networks, pid: process.pid, version: packageJson.version };
+}
+
 async function bringUp(
   options: DemoOptions,
   data: DataFolder,
@@ -111,6 +120,11 @@ async function bringUp(
     store: data.store,
     fabricId: data.fabricId,
     folder: data.path,
+  });
+  await using _control = await openControlServer({
+    folder: data.path,
+    routes: [fabricRoutes(() => describeFabric(fabric)), dhcpRoutes(fabric.listNetworks)],
+    log,
   });
   const containers: string[] = [];
   const stopPrinting = new AbortController();

@@ -5,19 +5,23 @@ import type { Logger } from "pino";
 import { ComputeAgent, ComputeManager, type Hypervisor } from "../compute/index.ts";
 import type { ContainerGoal } from "../model/documents.ts";
 import { type Ipv4Address, parseIpv4 } from "../model/ipv4-address.ts";
+import { listLinks } from "../net/iproute.ts";
 import { Poller } from "../net/poller.ts";
 import { NetworkAgent, NetworkManager, type NodeVnet, probeEndpoint } from "../nm/index.ts";
 import type { FabricStore } from "../store/index.ts";
 import { type BootTrace, createBootTrace } from "../trace/index.ts";
-import { createChain, loadChain } from "../wds/index.ts";
+import { createChain, Journal, loadChain } from "../wds/index.ts";
 import type { WireContainer, WireObserver } from "../wireserver/index.ts";
 import { createReach, type Reach, reachByContact, reachByExchange } from "./boot-milestones.ts";
+import type { DhcpNetworkView } from "./dhcp/network-view.ts";
 import { type NetworkServices, startNetworkServices } from "./network-services.ts";
 import { wireContainerOf } from "./wire-view.ts";
 import { writeLogTo } from "./write-log.ts";
 
 const NODE = "node-1";
 const PROBE_INTERVAL_MS = 200;
+/** Of the decision journal of a VNET, whose ports are its NICs. */
+const VNET_JOURNAL = { clients: 1_024, strangers: 256 };
 
 export interface FabricOptions {
   readonly store: FabricStore;
@@ -36,6 +40,8 @@ export interface Fabric extends AsyncDisposable {
   readonly manager: ComputeManager;
   readonly agent: ComputeAgent;
   readonly trace: BootTrace;
+  /** The VNETs that are answered now. */
+  readonly listNetworks: () => readonly DhcpNetworkView[];
 }
 
 /** Starts managers and agents on one node, this machine. */
@@ -51,6 +57,7 @@ export async function startFabric(options: FabricOptions): Promise<Fabric> {
   const onError = (what: string, err: unknown) => log.error({ err, what }, "agent failed");
   const reach = createReach(trace);
   const poller = new Poller();
+  const views = new Map<string, DhcpNetworkView>();
   const agent = new ComputeAgent({
     ...{ store, trace, onError },
     node: NODE,
@@ -63,7 +70,8 @@ export async function startFabric(options: FabricOptions): Promise<Fabric> {
     ...{ store, onError },
     namespacePrefix: prefix,
     canFilter: options.canFilter,
-    startServices: (vnet) => startVnet({ vnet, agent, reach, poller, log, signal: stop.signal }),
+    startServices: (vnet) =>
+      startVnet({ vnet, agent, reach, poller, log, views, signal: stop.signal }),
     onProgrammed: ({ container, mac, address }, status) => {
       if (status.kind !== "programmed") return;
       const { port, filter } = status;
@@ -82,7 +90,8 @@ export async function startFabric(options: FabricOptions): Promise<Fabric> {
   const network = new NetworkManager({ store });
   const manager = new ComputeManager({ store, network, trace, fabricId, nodes: [NODE] });
   const kept = opened.move();
-  return { manager, agent, trace, [Symbol.asyncDispose]: () => kept.disposeAsync() };
+  const listNetworks = () => [...views.values()];
+  return { manager, agent, trace, listNetworks, [Symbol.asyncDispose]: () => kept.disposeAsync() };
 }
 
 interface VnetParts {
@@ -91,11 +100,13 @@ interface VnetParts {
   readonly reach: Reach;
   readonly poller: Poller;
   readonly log: Logger;
+  /** Those of the VNETs that run, by name. */
+  readonly views: Map<string, DhcpNetworkView>;
   readonly signal: AbortSignal;
 }
 
 async function startVnet(parts: VnetParts): Promise<NetworkServices> {
-  const { vnet, agent, reach, poller } = parts;
+  const { vnet, agent, reach, poller, views } = parts;
   const log = parts.log.child({ vnet: vnet.vnet });
   const { plugins } = await loadChain(
     { file: "the chain of a VNET", folder: ".", chain: undefined },
@@ -108,13 +119,17 @@ async function startVnet(parts: VnetParts): Promise<NetworkServices> {
     },
   );
   const chain = createChain(plugins);
+  const journal = new Journal({ now: Date.now, seed: randomInt(2 ** 32), ...VNET_JOURNAL });
   const services = await startNetworkServices({
     namespace: vnet.namespace,
     interfaceName: vnet.bridge,
     poller,
     admit: chain.admit,
     decide: chain.decide,
-    observe: chain.observe,
+    observe: (event) => {
+      journal.observe(event);
+      chain.observe(event);
+    },
     directory: { findByAddress: (address) => findWireContainer(parts, address) },
     observer: observeGuests(parts),
     log,
@@ -125,7 +140,21 @@ async function startVnet(parts: VnetParts): Promise<NetworkServices> {
     },
   });
   services.ended.catch(() => undefined); // logged by the services; the other VNETs go on
-  return services;
+  const { counters, readSocketCounters } = services;
+  views.set(vnet.vnet, {
+    ...{ name: vnet.vnet, counters, readSocketCounters },
+    plugins: chain.counters,
+    decisions: journal,
+    listInterfaces: async () =>
+      new Map((await listLinks(vnet.namespace)).map(({ ifindex, name }) => [ifindex, name])),
+  });
+  return {
+    ...services,
+    [Symbol.asyncDispose]: () => {
+      views.delete(vnet.vnet);
+      return services[Symbol.asyncDispose]();
+    },
+  };
 }
 
 function findWireContainer(

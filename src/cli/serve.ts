@@ -66,7 +66,7 @@ export async function runServe(options: ServeOptions): Promise<void> {
   const info = { command: "serve", networks, pid: process.pid, version: packageJson.version };
   await using _control = await openControlServer({
     folder: data.path,
-    routes: [fabricRoutes(info), dhcpRoutes(() => [running.view])],
+    routes: [fabricRoutes(() => info), dhcpRoutes(() => [running.view])],
     log,
   });
   print("ready");

@@ -176,19 +176,21 @@ describe("chooseFabricFolder()", () => {
 
   test("takes the only fabric that runs", async () => {
     const { environment, folders } = stateFolder();
-    await using _server = await open(folders[1]!, [fabricRoutes(INFO)]);
+    await using _server = await open(folders[1]!, [fabricRoutes(() => INFO)]);
     expect(await chooseFabricFolder(undefined, environment)).toBe(folders[1]);
     expect(await listRunningFabrics(environment)).toEqual([{ folder: folders[1], info: INFO }]);
   });
 
   test("lists them where several run", async () => {
     const { environment, folders } = stateFolder();
-    await using _one = await open(folders[0]!, [fabricRoutes(INFO)]);
-    await using _other = await open(folders[1]!, [fabricRoutes({ ...INFO, networks: ["eth1"] })]);
+    await using _one = await open(folders[0]!, [fabricRoutes(() => INFO)]);
+    await using _other = await open(folders[1]!, [
+      fabricRoutes(() => ({ ...INFO, networks: ["eth1"] })),
+    ]);
     await expect(chooseFabricFolder(undefined, environment)).rejects.toMatchObject({
       code: "ERR_USAGE_FABRIC",
       isUsage: true,
-      message: `Several fabrics run; choose one with --data: ${folders[0]} (serve on eth0), ${folders[1]} (serve on eth1)`,
+      message: `Several fabrics run; choose one with --data: ${folders[0]} (serve eth0), ${folders[1]} (serve eth1)`,
     });
   });
 

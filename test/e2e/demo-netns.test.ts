@@ -5,7 +5,7 @@ import { MILESTONES } from "../../src/model/milestone.ts";
 import { canMakeNamespaces, disableIpv6, ip, makeNamespace } from "../net/namespaces.ts";
 import { temporaryFolder } from "../temporary-folder.ts";
 import { demo, fetchIn, namespacesOf, UP, writeTenant } from "./demo.ts";
-import { finish, run } from "./processes.ts";
+import { finish, GOALSTATE, run } from "./processes.ts";
 
 const TEST_TIMEOUT_MS = 120_000;
 
@@ -57,6 +57,10 @@ describe.skipIf(!canMakeNamespaces && !process.env["CI"])("demo on netns (needs 
         .split("\n")
         .filter((line) => line.includes("lladdr"));
       expect(known.map((line) => line.split(" ")[0])).toEqual(["10.20.0.1"]);
+      const [, mac = ""] = /a\.web_0 .* mac ([\da-f:]+)/.exec(fabric.stdout()) ?? [];
+      const asked = await finish([GOALSTATE, "dhcp", "explain", mac, "--data", folder]);
+      expect(asked.stdout).toMatch(new RegExp(`^${mac} \\(a\\.web_0\\), the latest last:$`, "m"));
+      expect(asked.stdout).toContain("-> DHCPACK 10.20.0.4");
       fabric.kill("SIGINT");
       expect(await fabric.ended).toBe(0);
       expect(namespacesOf(folder)).toEqual([]);

@@ -48,9 +48,10 @@ export async function askControlFor<T>(
   const text = await askControl(folder, path);
   try {
     return schema.parse(JSON.parse(text));
-  } catch (cause) {
+  } catch {
+    // zod's words would be a page, and no help.
     const message = `The fabric on ${folder} answers in another form; use the command of its version`;
-    throw new FabricError("ERR_CONTROL_REFUSED", message, { cause });
+    throw new FabricError("ERR_CONTROL_REFUSED", message);
   }
 }
 

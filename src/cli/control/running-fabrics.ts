@@ -27,9 +27,9 @@ export interface RunningFabric {
 }
 
 /** The route by which a fabric is found. */
-export function fabricRoutes(info: FabricInfo): ControlRoutes {
+export function fabricRoutes(info: () => FabricInfo): ControlRoutes {
   return (app: FastifyInstance) => {
-    app.get("/v1/fabric", () => info);
+    app.get("/v1/fabric", info);
   };
 }
 
@@ -76,7 +76,7 @@ export async function chooseFabricFolder(
   if (fabric === undefined) throw notRunning(`a folder in ${parentOf(environment)}`);
   if (others.length === 0) return fabric.folder;
   const list = [fabric, ...others]
-    .map(({ folder, info }) => `${folder} (${info.command} on ${info.networks.join(", ")})`)
+    .map(({ folder, info }) => `${folder} (${[info.command, ...info.networks].join(" ")})`)
     .join(", ");
   const message = `Several fabrics run; choose one with --data: ${list}`;
   throw new FabricError("ERR_USAGE_FABRIC", message);
