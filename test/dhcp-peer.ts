@@ -19,8 +19,8 @@ export interface DhcpPeerMessage {
 }
 
 /**
- * What the package's table lacks (80, 81, 82, 245) or has wrong: it takes the routes of RFC 3442 (121, 249) for addresses and for
- * text, and would read past their end. Its own way to say otherwise is addOption().
+ * What the package's table lacks (80, 81, 82, 97, 175, 245) or has wrong: it takes the routes of RFC 3442 (121, 249) for
+ * addresses and for text, and would read past their end. Its own way to say otherwise is addOption().
  */
 const OPTIONS = [
   { code: 121, name: "Classless Static Routes", type: "UInt8s", config: "classlessRoute" },
@@ -29,6 +29,8 @@ const OPTIONS = [
   { code: 81, name: "Client FQDN", type: "UInt8s", config: "clientFqdnOctets" },
   { code: 82, name: "Relay Information", type: "UInt8s", config: "relayInformationOctets" },
   { code: 245, name: "Wire Server", type: "IP", config: "wireServer" },
+  { code: 97, name: "Machine Identifier", type: "UInt8s", config: "machineIdentifier" },
+  { code: 175, name: "iPXE", type: "UInt8s", config: "ipxe" },
 ];
 
 /**

@@ -2,6 +2,7 @@ import { copyFileSync, createReadStream, readdirSync, readFileSync } from "node:
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { createInventoryServer } from "../../src/cli/inventory-server.ts";
 import {
   createDhcpCounters,
   decodeMessage,
@@ -13,7 +14,6 @@ import { parseMac } from "../../src/model/mac-address.ts";
 import { readCapture } from "../../src/net/capture-file.ts";
 import { openCaptureFrameSocket } from "../../src/net/capture-frame-socket.ts";
 import { createInventoryResolver, parseInventory } from "../../src/nm/index.ts";
-import { createChain, createHardwarePlugin, createNmPlugin } from "../../src/wds/index.ts";
 import { readWithDhcpPackage } from "../dhcp-peer.ts";
 import { temporaryFolder } from "../temporary-folder.ts";
 import { hasTshark, tsharkComplaints } from "../tshark.ts";
@@ -21,13 +21,22 @@ import { hasTshark, tsharkComplaints } from "../tshark.ts";
 const FIXTURES = join(import.meta.dirname, "../fixtures/pcap");
 const REPLIES = ".replies.pcap";
 const UDP_PAYLOAD = 42;
+/** A physical host's, which has no wire server. */
+const HOST_ADDRESS = "10.77.0.10";
 const INVENTORY = parseInventory(
   {
-    network: { subnet: "10.77.0.0/16", gateway: "10.77.0.1", dns: ["10.77.0.53"] },
+    network: { subnet: "10.77.0.0/16", gateway: "10.77.0.1", dns: ["10.77.0.53"], bootp: true },
     nics: [
       { mac: "00:0c:01:02:03:04", address: "10.77.10.1", container: "web-0", hostname: "web-0" },
     ],
     ranges: [{ mac: "00:0c:03:00:00:00", address: "10.77.20.0", count: 100 }],
+    hosts: [{ mac: "00:0c:01:ff:00:01", address: HOST_ADDRESS, hostname: "node-1" }],
+    boot: {
+      server: "10.77.0.7",
+      "uefi-x64": "ipxe.efi",
+      "http-x64": "http://10.77.0.7/ipxe.efi",
+      ipxe: "boot.ipxe",
+    },
   },
   "test",
 );
@@ -62,6 +71,11 @@ const SCENARIOS: Readonly<Record<string, readonly string[]>> = {
     "DHCPACK 10.77.10.1 -> 10.77.10.1",
   ],
   dhcpcd: ["DHCPOFFER 10.77.10.1 -> 10.77.10.1", "DHCPACK 10.77.10.1 -> 10.77.10.1"],
+  "kernel-dhcp": ["DHCPOFFER 10.77.10.1 -> 10.77.10.1", "DHCPACK 10.77.10.1 -> 10.77.10.1"],
+  "kernel-bootp": ["BOOTREPLY 10.77.10.1 -> 10.77.10.1"],
+  "ipxe-rom": ["DHCPOFFER 10.77.0.10 -> 10.77.0.10", "DHCPACK 10.77.0.10 -> 10.77.0.10"],
+  "ovmf-pxe": ["DHCPOFFER 10.77.0.10 -> 255.255.255.255", "DHCPACK 10.77.0.10 -> 255.255.255.255"],
+  "ovmf-http": ["DHCPOFFER 10.77.0.10 -> 255.255.255.255", "DHCPACK 10.77.0.10 -> 255.255.255.255"],
   "perfdhcp-relayed": [
     "DHCPOFFER 10.77.20.0 -> 10.77.0.2",
     "DHCPACK 10.77.20.0 -> 10.77.0.2",
@@ -75,6 +89,7 @@ const SCENARIOS: Readonly<Record<string, readonly string[]>> = {
 async function replay(name: string) {
   const output = join(temporaryFolder("replay"), "replies.pcap");
   const resolver = createInventoryResolver(INVENTORY, { isGateway: true });
+  const { chain, rules } = createInventoryServer(INVENTORY, resolver);
   const counters = createDhcpCounters();
   {
     await using socket = await openCaptureFrameSocket({
@@ -86,9 +101,9 @@ async function replay(name: string) {
     await serveDhcp({
       socket,
       now: () => 0,
-      decide: createChain([createHardwarePlugin(resolver), createNmPlugin(resolver)]).decide,
+      decide: chain.decide,
+      ...rules,
       serverAddress: WIRE_SERVER_ADDRESS,
-      relays: INVENTORY.network.subnet,
       counters,
       // The captured server had another MAC; what was sent to it by unicast counts as sent to us.
       localMacs: socket.capture.frames.map(({ bytes }) => destinationOf(bytes)),
@@ -111,7 +126,7 @@ function inWords(bytes: Uint8Array): string {
   if (decoded.kind !== "message") return decoded.reason;
   const destination = Array.from(bytes.subarray(30, 34)).join(".");
   const { message } = decoded;
-  return `${messageTypeName(message)} ${formatIpv4(message.yiaddr)} -> ${destination}`;
+  return `${messageTypeName(message) ?? "BOOTREPLY"} ${formatIpv4(message.yiaddr)} -> ${destination}`;
 }
 
 /** The part of pcap-parser that is used; it has no types. */
@@ -170,9 +185,10 @@ describe("DHCP answers to captures of real clients", () => {
         const theirs = readWithDhcpPackage(payload);
         expect(theirs).toMatchObject({ op: 2, yiaddr: formatIpv4(ours.message.yiaddr) });
         expect(theirs.options[53]).toBe(ours.message.options.get(53)?.[0]);
-        expect(theirs.options[54]).toBe("168.63.129.16");
-        const isLease = ours.message.options.has(51);
-        expect(theirs.options[245]).toBe(isLease ? "168.63.129.16" : undefined);
+        const isDhcp = ours.message.options.has(53);
+        expect(theirs.options[54]).toBe(isDhcp ? "168.63.129.16" : undefined);
+        const isTenants = ours.message.options.has(51) && theirs.yiaddr !== HOST_ADDRESS;
+        expect(theirs.options[245]).toBe(isTenants ? "168.63.129.16" : undefined);
       }
     });
 

@@ -99,7 +99,7 @@ function complaints(pcap: string): string[] {
   const checks = ["-o", "ip.check_checksum:TRUE", "-o", "udp.check_checksum:TRUE"];
   const good =
     "!_ws.malformed && !_ws.expert && ip.checksum.status == 1 && udp.checksum.status == 1";
-  const bad = `(udp.srcport == 67 && !(${good})) || icmp.type == 3`;
+  const bad = `(ip.src == ${SERVER} && udp && !(${good})) || icmp.type == 3`;
   return execFileSync("tshark", ["-r", pcap, ...checks, "-Y", bad], {
     encoding: "utf8",
     stdio: ["ignore", "pipe", "ignore"],
