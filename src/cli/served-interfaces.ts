@@ -7,6 +7,7 @@ import type { FrameSocketCounters } from "../net/frame-socket.ts";
 import {
   addressHolderOf,
   chooseInterfaces,
+  INTERFACES_MAX,
   type InterfaceSelector,
 } from "../net/interface-selection.ts";
 import type { Link } from "../net/link-messages.ts";
@@ -67,32 +68,49 @@ export class ServedInterfaces implements AsyncDisposable {
   /**
    * Serves what is there now; {@link ServedInterfaces.update} follows what changes.
    *
-   * @throws FabricError ERR_NET_SYSTEM_CALL, ERR_TOOL_FAILED if an interface cannot be served
+   * @throws FabricError ERR_NET_SYSTEM_CALL, ERR_TOOL_FAILED if a named interface cannot be served
    */
   async start(): Promise<void> {
-    const { monitor, selectors, addresses } = this.#options;
-    const { chosen, served } = chooseInterfaces(monitor.links, this.#chosen, selectors);
-    this.#chosen = chosen;
-    await addresses.hold(this.#newHolders(served) ?? []);
-    for (const link of served) this.#open(link);
+    const { addresses, selectors } = this.#options;
+    const served = this.#choose();
+    try {
+      await addresses.hold(this.#newHolders(served) ?? []);
+    } catch (error) {
+      if (selectors.some(({ isPattern }) => !isPattern)) throw error;
+      this.#addressesMissing(error); // what a pattern chose may be gone again by now
+    }
+    for (const link of served) {
+      if (this.#isNamed(link.name)) this.#open(link);
+      else this.#refresh(link);
+    }
   }
 
   /** Call it when links have changed. Never throws: what cannot be served is logged, and tried again at the next call. */
   update(): void {
     if (this.#isDisposed) return;
-    const { monitor, selectors, addresses, log } = this.#options;
-    const { chosen, served } = chooseInterfaces(monitor.links, this.#chosen, selectors);
-    this.#chosen = chosen;
+    const served = this.#choose();
     const indexes = new Set(served.map(({ ifindex }) => ifindex));
     for (const [ifindex, one] of this.#served) if (!indexes.has(ifindex)) this.#close(ifindex, one);
     for (const link of served) this.#refresh(link);
     const holders = this.#newHolders(served);
     if (holders === undefined) return;
-    addresses.hold(holders).catch((err: unknown) => {
-      this.#holders = ""; // try again at the next change
-      log.warn({ err }, "the platform's addresses are not on all interfaces");
-    });
+    this.#options.addresses.hold(holders).catch(this.#addressesMissing);
   }
+
+  #choose(): readonly Link[] {
+    const { monitor, selectors, log } = this.#options;
+    const { chosen, served } = chooseInterfaces(monitor.links, this.#chosen, selectors);
+    if (chosen.size === INTERFACES_MAX && this.#chosen.size < INTERFACES_MAX) {
+      log.warn({ interfaces: INTERFACES_MAX }, "more interfaces than this are not served");
+    }
+    this.#chosen = chosen;
+    return served;
+  }
+
+  readonly #addressesMissing = (err: unknown): void => {
+    this.#holders = ""; // try again at the next change
+    this.#options.log.warn({ err }, "the platform's addresses are not on all interfaces");
+  };
 
   /** Frames of all sockets since the start; asks the kernel. */
   readFrames(): FrameSocketCounters {

@@ -13,8 +13,9 @@ export const DECLINE_HOLD_MAX_MS = 300_000;
 export const DECLINE_CLIENTS_MAX = 4_096;
 /** A DHCPDECLINE this soon after the DHCPACK is the client's quarrel with the message, not with a neighbour. */
 export const DECLINE_AT_ONCE_MS = 1_000;
-/** Acknowledgements that are remembered, one per slot; a power of two. */
-const ACK_SLOTS = 4_096;
+/** Acknowledgements that are remembered, one per slot; powers of two. A tap has one guest, an uplink a fleet. */
+const ACK_SLOTS_MIN = 8;
+const ACK_SLOTS_MAX = 4_096;
 
 interface Decline {
   atMs: number;
@@ -24,12 +25,18 @@ interface Decline {
 /** Remembers who declined, and who was acknowledged just now. */
 export class Declines {
   readonly #declines = new Map<MacAddress, Decline>();
-  readonly #ackedMac = new Float64Array(ACK_SLOTS);
-  readonly #ackedMs = new Float64Array(ACK_SLOTS);
+  #ackedMac = new Float64Array(ACK_SLOTS_MIN);
+  #ackedMs = new Float64Array(ACK_SLOTS_MIN);
 
   /** Notes a DHCPACK; a later one of another client may take its place. */
   acknowledged(client: MacAddress, nowMs: number): void {
-    const slot = client & (ACK_SLOTS - 1);
+    let slot = this.#slotOf(client);
+    const other = this.#ackedMac[slot]!;
+    const isTaken = other !== 0 && other !== client;
+    if (isTaken && this.#ackedMac.length < ACK_SLOTS_MAX) {
+      this.#grow();
+      slot = this.#slotOf(client);
+    }
     this.#ackedMac[slot] = client;
     this.#ackedMs[slot] = nowMs;
   }
@@ -45,7 +52,7 @@ export class Declines {
       if (oldest !== undefined) this.#declines.delete(oldest);
     }
     this.#declines.set(client, { atMs: nowMs, holdMs });
-    const slot = client & (ACK_SLOTS - 1);
+    const slot = this.#slotOf(client);
     return this.#ackedMac[slot] === client && nowMs - this.#ackedMs[slot]! <= DECLINE_AT_ONCE_MS;
   }
 
@@ -54,6 +61,23 @@ export class Declines {
     if (this.#declines.size === 0) return false;
     const decline = this.#find(client, nowMs);
     return decline !== undefined && nowMs - decline.atMs < decline.holdMs;
+  }
+
+  #slotOf(client: number): number {
+    return client & (this.#ackedMac.length - 1);
+  }
+
+  #grow(): void {
+    const [macs, times] = [this.#ackedMac, this.#ackedMs];
+    this.#ackedMac = new Float64Array(macs.length * 2);
+    this.#ackedMs = new Float64Array(macs.length * 2);
+    for (let before = 0; before < macs.length; before += 1) {
+      const mac = macs[before]!;
+      if (mac === 0) continue;
+      const slot = this.#slotOf(mac);
+      this.#ackedMac[slot] = mac;
+      this.#ackedMs[slot] = times[before]!;
+    }
   }
 
   #find(client: MacAddress, nowMs: number): Decline | undefined {

@@ -31,6 +31,9 @@ const call = {
   ),
   munmap: libc.func("int munmap(void *address, size_t length)"),
   poll: libc.func("int poll(void *fds, uint64_t count, int timeoutMs)"),
+  epoll_create1: libc.func("int epoll_create1(int flags)"),
+  epoll_ctl: libc.func("int epoll_ctl(int epollFd, int operation, int fd, void *event)"),
+  epoll_wait: libc.func("int epoll_wait(int epollFd, void *events, int count, int timeoutMs)"),
   eventfd: libc.func("int eventfd(uint32_t initial, int flags)"),
   setns: libc.func("int setns(int fd, int kind)"),
   ioctl: libc.func("int ioctl(int fd, uint64_t request, void *argument)"),
@@ -207,6 +210,58 @@ export function pollAsync(fds: Buffer, count: number, timeoutMs: number): Promis
 /** As {@link pollAsync}, but blocks the calling thread. */
 export function pollNow(fds: Buffer, count: number, timeoutMs: number): number {
   return call.poll(fds, count, timeoutMs);
+}
+
+/** Bytes of struct epoll_event, which x86-64 packs: events (4), then what was given with the descriptor (8). */
+export const EPOLL_EVENT_BYTES = 12;
+const EPOLLIN = 1;
+
+/** Opens a set of descriptors to wait for. */
+export function openEpoll(): number {
+  const EPOLL_CLOEXEC = 0o2000000;
+  return checked(call.epoll_create1(EPOLL_CLOEXEC), "open an epoll set");
+}
+
+/** Adds a descriptor, for reading; its number comes back with its events. Works while another thread waits. */
+export function addToEpoll(epollFd: number, fd: number): void {
+  const EPOLL_CTL_ADD = 1;
+  const event = Buffer.alloc(EPOLL_EVENT_BYTES);
+  event.writeUInt32LE(EPOLLIN, 0);
+  event.writeInt32LE(fd, 4);
+  checked(call.epoll_ctl(epollFd, EPOLL_CTL_ADD, fd, event), "wait for a descriptor");
+}
+
+/** Takes a descriptor out; one that is closed already is out. */
+export function removeFromEpoll(epollFd: number, fd: number): void {
+  const EPOLL_CTL_DEL = 2;
+  call.epoll_ctl(epollFd, EPOLL_CTL_DEL, fd, Buffer.alloc(EPOLL_EVENT_BYTES));
+}
+
+/**
+ * Waits on the thread pool until a descriptor of the set is ready.
+ *
+ * @param events - filled with struct epoll_event; stays in use until the promise settles
+ * @returns how many are ready; 0 after `timeoutMs`; -1 if interrupted
+ */
+export function waitForEpoll(epollFd: number, events: Buffer, timeoutMs: number): Promise<number> {
+  const count = Math.floor(events.length / EPOLL_EVENT_BYTES);
+  return new Promise((resolve, reject) => {
+    call.epoll_wait.async(
+      epollFd,
+      events,
+      count,
+      timeoutMs,
+      (error: Error | null, ready: number) => {
+        if (error) reject(error);
+        else resolve(ready);
+      },
+    );
+  });
+}
+
+/** As {@link waitForEpoll}, but only looks. */
+export function lookAtEpoll(epollFd: number, events: Buffer): number {
+  return call.epoll_wait(epollFd, events, Math.floor(events.length / EPOLL_EVENT_BYTES), 0);
 }
 
 /** A descriptor that becomes readable when 8 bytes are written to it. */

@@ -128,7 +128,7 @@ export class PacketQueue implements FrameSocket {
     await new Promise<void>((resolve) => close(this.#fd, () => resolve()));
   }
 
-  /** @returns true if there was something */
+  /** @returns true if there may be more; to look again for what is yet to come would cost a system call each time */
   #drain(handler: FrameHandler): boolean {
     this.#draining = true;
     let count = 0;
@@ -143,7 +143,7 @@ export class PacketQueue implements FrameSocket {
     }
     this.#draining = false;
     if (!this.#closed) this.#flush();
-    return count > 0;
+    return count >= BATCH_FRAMES_MAX;
   }
 
   #flush(): void {

@@ -1,16 +1,26 @@
 /**
- * Waits for many descriptors with one thread of Node's pool, however many packet rings there are: a blocked
- * poll per ring would eat the pool (four threads) and with it file and DNS access.
+ * Waits for many descriptors with one thread of Node's pool, however many packet sockets there are: a blocked
+ * poll per socket would eat the pool (four threads) and with it file and DNS access. The set of descriptors is the
+ * kernel's (epoll), so that a frame on one of a thousand costs as much as on one of one.
  */
 import { closeSync, readSync, writeSync } from "node:fs";
-import { openEventFd, pollAsync, pollNow } from "./libc.ts";
+import {
+  addToEpoll,
+  EPOLL_EVENT_BYTES,
+  lookAtEpoll,
+  openEpoll,
+  openEventFd,
+  removeFromEpoll,
+  waitForEpoll,
+} from "./libc.ts";
 
 const POLLIN = 1;
-const POLLERR = 8;
-const POLLNVAL = 32;
 const POLLFD_BYTES = 8;
-/** A safety net only: everything that matters wakes the poll by its event descriptor. */
-const POLL_TIMEOUT_MS = 5_000;
+const EPOLLERR = 8;
+/** Descriptors that one wait reports; the kernel goes round if more are ready. */
+const EVENTS_MAX = 1024;
+/** A safety net only: everything that matters wakes the wait by its event descriptor. */
+const WAIT_TIMEOUT_MS = 5_000;
 
 /**
  * How often a handler that just had something is asked again before the thread pool is. A client answers an offer
@@ -22,87 +32,78 @@ const LOOKS_MAX = 1000;
 const BUSY_ROUNDS_MAX = 4;
 
 /**
- * Called when the descriptor is readable or in error, and again while it had something; must handle what is there
- * without blocking and must not throw.
+ * Called when the descriptor is readable or in error, and again while it says so; must handle what is there without
+ * blocking and must not throw.
  *
- * @returns true if there was something
+ * @returns true if there was something and to look again costs next to nothing, or if there is more
  */
 export type ReadyHandler = (failed: boolean) => boolean;
+
+/** What the kernel watches for us. */
+interface WaitSet {
+  readonly epollFd: number;
+  /** Ends a wait. */
+  readonly wakeFd: number;
+  readonly events: Buffer;
+}
 
 /** Hands readiness of raw descriptors to handlers on the main thread. */
 export class Poller {
   readonly #handlers = new Map<number, ReadyHandler>();
-  #wakeFd: number | undefined;
-  #set: PollSet = { fds: [], table: Buffer.alloc(0) };
-  #isSetStale = true;
+  #set: WaitSet | undefined;
   #wakeups = 0;
 
-  /** How often the poll has returned: a descriptor whose error nobody reads would make it grow without end. */
+  /** How often the wait has ended: a descriptor whose error nobody reads would make it grow without end. */
   get wakeups(): number {
     return this.#wakeups;
   }
 
   /** Starts watching; the first watched descriptor starts the loop, the last one unwatched ends it. */
   watch(fd: number, handler: ReadyHandler): void {
+    const isNew = !this.#handlers.has(fd);
+    const set = this.#set ?? openWaitSet();
+    if (isNew) addToEpoll(set.epollFd, fd);
     this.#handlers.set(fd, handler);
-    this.#isSetStale = true;
-    if (this.#wakeFd === undefined) void this.#run();
-    else this.#wake();
+    if (this.#set !== undefined) return;
+    this.#set = set;
+    void this.#run(set);
   }
 
-  /** Stops watching. The handler is not called again. */
+  /** Stops watching; call it before you close the descriptor. The handler is not called again. */
   unwatch(fd: number): void {
-    if (!this.#handlers.delete(fd)) return;
-    this.#isSetStale = true;
-    this.#wake();
+    if (!this.#handlers.delete(fd) || this.#set === undefined) return;
+    removeFromEpoll(this.#set.epollFd, fd);
+    if (this.#handlers.size === 0) writeSync(this.#set.wakeFd, new BigUint64Array([1n]));
   }
 
-  #wake(): void {
-    if (this.#wakeFd !== undefined) writeSync(this.#wakeFd, new BigUint64Array([1n]));
-  }
-
-  async #run(): Promise<void> {
-    const wakeFd = openEventFd();
-    this.#wakeFd = wakeFd;
+  async #run(set: WaitSet): Promise<void> {
     while (this.#handlers.size > 0) {
-      const set = this.#watched(wakeFd);
-      const ready = await pollAsync(set.table, set.fds.length, POLL_TIMEOUT_MS);
+      const ready = await waitForEpoll(set.epollFd, set.events, WAIT_TIMEOUT_MS);
       this.#wakeups += 1;
-      if (ready > 0) await this.#dispatch(set);
+      if (ready > 0) await this.#dispatch(set, ready);
     }
-    this.#wakeFd = undefined;
-    closeSync(wakeFd);
-  }
-
-  /** The table is made when descriptors come and go, not at every call: there may be a thousand. */
-  #watched(wakeFd: number): PollSet {
-    if (this.#isSetStale || this.#set.fds[0] !== wakeFd) {
-      const fds = [wakeFd, ...this.#handlers.keys()];
-      this.#set = { fds, table: pollTable(fds) };
-      this.#isSetStale = false;
-    }
-    return this.#set;
+    this.#set = undefined;
+    closeSync(set.epollFd);
+    closeSync(set.wakeFd);
   }
 
   /** Serves those that are ready until none has anything more. The event loop gets a turn after each round. */
-  async #dispatch(set: PollSet): Promise<void> {
+  async #dispatch(set: WaitSet, ready: number): Promise<void> {
     const busy = new Set<number>();
-    this.#serve(set, busy);
+    this.#serve(set, ready, busy);
     for (let round = 1; busy.size > 0 && this.#look(busy); round += 1) {
       await nextTurn();
-      const isOthersTurn = round % BUSY_ROUNDS_MAX === 0;
-      if (isOthersTurn && pollNow(set.table, set.fds.length, 0) > 0) this.#serve(set, busy);
+      if (round % BUSY_ROUNDS_MAX !== 0) continue;
+      this.#serve(set, lookAtEpoll(set.epollFd, set.events), busy);
     }
   }
 
-  #serve({ fds, table }: PollSet, busy: Set<number>): void {
-    for (let index = 0; index < fds.length; index += 1) {
-      const events = table.readInt16LE(index * POLLFD_BYTES + 6);
-      if (events === 0) continue;
-      const fd = fds[index]!;
-      if (index === 0) readSync(fd, Buffer.alloc(8));
-      else if (this.#handlers.get(fd)?.((events & (POLLERR | POLLNVAL)) !== 0) === true)
-        busy.add(fd);
+  #serve({ events, wakeFd }: WaitSet, ready: number, busy: Set<number>): void {
+    for (let index = 0; index < ready; index += 1) {
+      const flags = events.readUInt32LE(index * EPOLL_EVENT_BYTES);
+      const fd = events.readInt32LE(index * EPOLL_EVENT_BYTES + 4);
+      if (fd === wakeFd) readSync(fd, Buffer.alloc(8));
+      else if (this.#handlers.get(fd)?.((flags & EPOLLERR) !== 0) === true) busy.add(fd);
     }
   }
 
@@ -117,10 +118,11 @@ export class Poller {
   }
 }
 
-/** What is waited for: descriptors, the wake descriptor first, and the same as an array of `struct pollfd`. */
-interface PollSet {
-  readonly fds: readonly number[];
-  readonly table: Buffer;
+function openWaitSet(): WaitSet {
+  const wakeFd = openEventFd();
+  const epollFd = openEpoll();
+  addToEpoll(epollFd, wakeFd);
+  return { epollFd, wakeFd, events: Buffer.alloc(EVENTS_MAX * EPOLL_EVENT_BYTES) };
 }
 
 const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));

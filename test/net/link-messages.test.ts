@@ -59,6 +59,15 @@ describe("readLinkMessages()", () => {
     expect(about("mtu-up", TAP).at(-1)).toEqual({ ...link, isUp: true });
   });
 
+  test("reads that an XDP program is attached", () => {
+    const bytes = Buffer.from(captured["mtu-up"].at(-1)!, "hex");
+    expect(about("mtu-up", TAP).at(-1)!.hasXdp).toBe(false);
+    // IFLA_XDP with IFLA_XDP_ATTACHED, which says 0 here.
+    const attribute = bytes.indexOf("0c002b000500020000", 0, "hex");
+    bytes[attribute + 8] = 2; // in the driver's place
+    expect(readLinkMessages(bytes)).toMatchObject([{ link: { hasXdp: true } }]);
+  });
+
   test("reads that a link is gone", () => {
     expect(said("delete").at(-1)).toEqual({ kind: "gone", ifindex: TAP });
   });
