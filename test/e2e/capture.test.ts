@@ -14,6 +14,7 @@ import { parseMac } from "../../src/model/mac-address.ts";
 import { readCapture } from "../../src/net/capture-file.ts";
 import { openCaptureFrameSocket } from "../../src/net/capture-frame-socket.ts";
 import { createInventoryResolver, parseInventory } from "../../src/nm/index.ts";
+import { createHardwarePlugin, createNmPlugin } from "../../src/wds/index.ts";
 import { readWithDhcpPackage } from "../dhcp-peer.ts";
 import { temporaryFolder } from "../temporary-folder.ts";
 import { hasTshark, tsharkComplaints } from "../tshark.ts";
@@ -89,7 +90,10 @@ const SCENARIOS: Readonly<Record<string, readonly string[]>> = {
 async function replay(name: string) {
   const output = join(temporaryFolder("replay"), "replies.pcap");
   const resolver = createInventoryResolver(INVENTORY, { isGateway: true });
-  const { chain, rules } = createInventoryServer(INVENTORY, resolver);
+  const { chain, rules } = createInventoryServer(INVENTORY, [
+    createHardwarePlugin(resolver),
+    createNmPlugin(resolver),
+  ]);
   const counters = createDhcpCounters();
   {
     await using socket = await openCaptureFrameSocket({
