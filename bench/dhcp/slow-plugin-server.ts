@@ -48,7 +48,7 @@ const serving = serveDhcp({
   decide: createChain(kind === "none" ? plugins : [slow, ...plugins]).decide,
   now: () => performance.now(),
   serverAddress: WIRE_SERVER_ADDRESS,
-  relays: inventory.network.subnet,
+  relays: [inventory.network.subnet],
   signal: stop.signal,
 });
 console.log("ready");

@@ -35,8 +35,8 @@ export interface DhcpNetwork {
   readonly policy?: ReplyPolicy;
   /** True: a client that declined its address waits before it is offered one again. */
   readonly holdAfterDecline?: boolean;
-  /** Relay agents have their address in here; absent: none is answered. */
-  readonly relays?: Ipv4Subnet;
+  /** Relay agents have their address in one of these; absent: none is answered. */
+  readonly relays?: readonly Ipv4Subnet[];
   readonly counters: DhcpCounters;
   readonly onExchange: (event: ExchangeEvent) => void;
   /** Told of every DHCP frame what became of it, before `onExchange`; the event is reused. */

@@ -35,7 +35,7 @@ export type InventorySurroundings = Omit<ChainSurroundings, "hosts" | "nics" | "
  * @throws FabricError ERR_USAGE_CHAIN, and ERR_USAGE_FILE for a chain in a file of its own
  */
 export function loadInventoryChain(
-  { chain, network }: InventoryDescription,
+  { chain, network, relays }: InventoryDescription,
   path: string,
   resolver: InventoryResolver,
   surroundings: InventorySurroundings,
@@ -43,7 +43,7 @@ export function loadInventoryChain(
   const source = typeof chain === "string" ? readChainFile(path, chain) : { file: path, chain };
   return loadChain(
     { ...source, folder: dirname(source.file) },
-    { ...surroundings, hosts: resolver, nics: resolver, relays: network.subnet },
+    { ...surroundings, hosts: resolver, nics: resolver, relays: [network.subnet, ...relays] },
   );
 }
 
@@ -68,11 +68,11 @@ export function createInventoryServer(
   return { chain: createChain(plugins, options), rules: rulesOf(inventory) };
 }
 
-export function rulesOf({ network }: InventoryDescription): InventoryRules {
+export function rulesOf({ network, relays }: InventoryDescription): InventoryRules {
   const { subnet, bootp, rapidCommit, refuseUnknown, decline } = network;
   return {
     policy: { bootp, rapidCommit, ...(refuseUnknown && { refuseUnknown: subnet }) },
     holdAfterDecline: decline === "hold",
-    relays: subnet,
+    relays: [subnet, ...relays],
   };
 }

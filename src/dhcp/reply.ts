@@ -151,9 +151,15 @@ function writeHeader(
   view.setUint32(start + HEADER.cookie, MAGIC_COOKIE);
 }
 
-/** Through a relay a DHCPNAK carries the broadcast bit, so that the relay does not try unicast (section 4.1). */
+/**
+ * Through a relay, a reply that names no address of the client carries the broadcast bit, so that the relay does not try
+ * unicast: a DHCPNAK (section 4.1), and the answer to a DHCPINFORM without ciaddr.
+ */
 function replyFlags(request: DhcpRequest, reply: Reply): number {
-  const mustBroadcast = reply.type === "DHCPNAK" && request.giaddr !== 0;
+  const isNameless =
+    reply.type === "DHCPNAK" ||
+    (reply.type === "DHCPACK" && !reply.hasLease && request.ciaddr === 0);
+  const mustBroadcast = isNameless && request.giaddr !== 0;
   return request.broadcast || mustBroadcast ? FLAG_BROADCAST : 0;
 }
 

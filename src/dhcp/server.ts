@@ -4,12 +4,7 @@
  * decides is copied and waits, and holds up nobody.
  */
 
-import {
-  IPV4_BROADCAST,
-  type Ipv4Address,
-  type Ipv4Subnet,
-  subnetContains,
-} from "../model/ipv4-address.ts";
+import { IPV4_BROADCAST, type Ipv4Address, type Ipv4Subnet } from "../model/ipv4-address.ts";
 import { MAC_BROADCAST, type MacAddress } from "../model/mac-address.ts";
 import { readUdpFrame, writeUdpFrame } from "../net/frame.ts";
 import type { FrameSocket, ReceivedFrame } from "../net/frame-socket.ts";
@@ -19,7 +14,7 @@ import {
   type DhcpCounters,
   type ServerDropReason,
 } from "./counters.ts";
-import type { AdmitFrame, Assignment, ChainVerdict, DecideRequest } from "./decision.ts";
+import type { AdmitFrame, ChainVerdict, DecideRequest } from "./decision.ts";
 import { Declines } from "./declines.ts";
 import {
   clearExchange,
@@ -38,6 +33,7 @@ import { countIgnoredOptions } from "./ignored-options.ts";
 import { NakDamping } from "./nak-damping.ts";
 import { PendingExchanges } from "./pending-exchanges.ts";
 import { readRequest } from "./read-request.ts";
+import { checkRelay, isOnSelectedNetwork } from "./relay-checks.ts";
 import { encodeReply } from "./reply.ts";
 import {
   nakCopyDestination,
@@ -45,7 +41,6 @@ import {
   replyDestination,
 } from "./reply-destination.ts";
 import { type Reply, yiaddrOf } from "./reply-parts.ts";
-import type { DhcpRequest } from "./request.ts";
 import { countFrameNotes, countRequestNotes } from "./request-notes.ts";
 import {
   classify,
@@ -69,8 +64,11 @@ export interface DhcpServerOptions {
   readonly holdAfterDecline?: boolean;
   /** Asked before a payload is read. */
   readonly admit?: AdmitFrame;
-  /** Relay agents have their giaddr in here; absent: relayed requests are dropped. */
-  readonly relays?: Ipv4Subnet;
+  /**
+   * Relay agents have their giaddr, or the address that they send from, in one of these. Absent: relayed requests are
+   * dropped, and so is what a router passes on from a client that renews.
+   */
+  readonly relays?: readonly Ipv4Subnet[];
   /**
    * Destination addresses that are ours beside the socket's own, e.g. of a gateway we answer ARP for; looked at anew for
    * every frame.
@@ -216,13 +214,8 @@ function isOwnAddress(server: Server, address: Ipv4Address): boolean {
 
 /** Who sent it: the client itself, or a relay agent that we trust. */
 function checkSender(server: Server, { request, udp }: Exchange): ServerDropReason | undefined {
-  const { relays } = server;
-  if (request.giaddr === 0) return request.chaddr === udp.sourceMac ? undefined : "port.spoof";
-  if (isOwnAddress(server, request.giaddr)) return "relay.self";
-  const isTrusted = relays !== undefined && subnetContains(relays, request.giaddr);
-  if (!isTrusted) return "relay.untrusted";
-  // Only a guest's own frame may have lost what the kernel knew of its checksum; a relay's has crossed a wire.
-  return udp.hasPartialChecksum ? "udp.csum" : undefined;
+  if (request.giaddr !== 0 && isOwnAddress(server, request.giaddr)) return "relay.self";
+  return checkRelay(request, udp, server.relays);
 }
 
 function decideExchange(server: Server, exchange: Exchange): Dropped {
@@ -306,13 +299,6 @@ function checkVerdict(server: Server, verdict: ChainVerdict): ChainVerdict {
   return profile.serverIdentifier === server.serverAddress ? verdict : FOREIGN_IDENTIFIER;
 }
 
-/** A relay (RFC 3527), or else the client (RFC 3011), may name the network that it wants an address of. */
-function isOnSelectedNetwork(request: DhcpRequest, { profile }: Assignment): boolean {
-  const { linkSelection, subnetSelection } = request;
-  const selected = linkSelection !== 0 ? linkSelection : subnetSelection;
-  return selected === 0 || subnetContains(profile.subnet, selected);
-}
-
 function noteSilence(server: Server, { request }: Exchange, reason: string): string {
   if (reason !== "client.decline") return reason;
   const isAtOnce = server.declines.declined(request.chaddr, server.now());
@@ -361,7 +347,7 @@ function transmit(
   const length = writeUdpFrame(buffer.bytes, buffer.view, {
     sourceMac: server.hardwareAddress,
     destinationMac: destination.mac,
-    sourceIp: serverAddress,
+    sourceIp: sourceOf(server, exchange),
     destinationIp: destination.address,
     sourcePort: SERVER_PORT,
     destinationPort: destination.port,
@@ -369,6 +355,11 @@ function transmit(
   });
   socket.commit(length, replyPort(server, exchange, destination));
   return true;
+}
+
+/** A relay agent, and a firewall before it, take a reply from the address that was asked; clients compare option 54. */
+function sourceOf({ serverAddress }: Server, { request, context }: Exchange): Ipv4Address {
+  return request.giaddr !== 0 && context.unicast ? context.destinationIp : serverAddress;
 }
 
 /** Unicast finds its port by itself; a broadcast must be told, or the bridge sends it to everybody. */

@@ -97,6 +97,12 @@ export function subnetContains(subnet: Ipv4Subnet, address: Ipv4Address): boolea
   return networkOf(address, subnet.prefixLength) === subnet.network;
 }
 
+/** True if one of the subnets contains the address. Allocates nothing. */
+export function anySubnetContains(subnets: readonly Ipv4Subnet[], address: Ipv4Address): boolean {
+  for (const subnet of subnets) if (subnetContains(subnet, address)) return true;
+  return false;
+}
+
 /** True if a host may use the address: inside, and neither the network nor the broadcast address (RFC 3021 for /31). */
 export function isHostAddress(subnet: Ipv4Subnet, address: Ipv4Address): boolean {
   if (!subnetContains(subnet, address)) return false;

@@ -22,6 +22,8 @@ import { BootSchema } from "./boot-description.ts";
 
 const LEASE_INFINITE = 0xffff_ffff;
 const RANGE_COUNT_MAX = 1_000_000;
+/** Each relayed request is compared with all of them. */
+const RELAYS_MAX = 256;
 
 const NetworkSchema = z.strictObject({
   subnet: SubnetSchema,
@@ -79,8 +81,16 @@ const HostSchema = NicSchema.omit({ container: true, port: true }).extend({
   boot: BootSchema.optional(),
 });
 
+/** An address or a subnet. */
+const RelaySchema = z
+  .string()
+  .transform((text) => (text.includes("/") ? text : `${text}/32`))
+  .pipe(SubnetSchema);
+
 const InventorySchema = z.strictObject({
   network: NetworkSchema,
+  /** Relay agents that are answered beside those in the network's subnet, by giaddr or by the address they send from. */
+  relays: z.array(RelaySchema).max(RELAYS_MAX).default([]),
   /** Tenants' NICs. */
   nics: z.array(NicSchema).default([]),
   /** MAC n has address n. */

@@ -20,7 +20,7 @@ export interface ChainSurroundings {
   /** True if one client alone is behind this interface; absent: many share each. */
   readonly isPort?: (ifindex: number) => boolean;
   /** Relay agents have their address in here. */
-  readonly relays?: Ipv4Subnet;
+  readonly relays?: readonly Ipv4Subnet[];
 }
 
 /** One kind of plugin. */

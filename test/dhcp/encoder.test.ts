@@ -97,7 +97,7 @@ describe("the header of a reply", () => {
   });
 
   test.each(KINDS)("E2 %s: fields are copied, cleared and set as the table says", (name, spec) => {
-    const { ask } = startServer({ relays: SUBNET });
+    const { ask } = startServer({ relays: [SUBNET] });
     const direct = { ...spec, xid: 0xfedc_ba98, secs: 77, broadcast: true };
     const { message } = ask(direct);
     expect(message).toMatchObject({ op: 2, hops: 0, xid: 0xfedc_ba98, secs: 0, siaddr: 0 });
@@ -105,7 +105,7 @@ describe("the header of a reply", () => {
     expect(message.ciaddr).toBe(name === "DHCPNAK" ? 0 : (spec.ciaddr ?? 0));
     const hasAddress = name !== "DHCPNAK" && name !== "DHCPACK to DHCPINFORM";
     expect(message.yiaddr).toBe(hasAddress ? CLIENT_IP : 0);
-    const relayed = startServer({ relays: SUBNET }).ask({ ...spec, giaddr, hops: 3 }, RELAY);
+    const relayed = startServer({ relays: [SUBNET] }).ask({ ...spec, giaddr, hops: 3 }, RELAY);
     expect(relayed.message).toMatchObject({ giaddr, hops: 0 });
     expect(relayed.message.flags).toBe(name === "DHCPNAK" ? 0x8000 : 0);
   });
@@ -113,7 +113,7 @@ describe("the header of a reply", () => {
 
 describe("the options of a reply", () => {
   test("E3 stand in this order", () => {
-    const { ask } = startServer({ relays: SUBNET });
+    const { ask } = startServer({ relays: [SUBNET] });
     const spec = {
       ...DISCOVER,
       giaddr,
@@ -166,7 +166,7 @@ describe("the options of a reply", () => {
       routes: routes(60),
       mtu: 1400,
     });
-    const { ask } = startServer({ profile, relays: SUBNET });
+    const { ask } = startServer({ profile, relays: [SUBNET] });
     const options = { 82: [1, 120, ...Array(120).fill(7)], 61: [1, 2, 3], 55: ALL_CODES };
     const { message, payload } = ask({ ...DISCOVER, giaddr, options }, RELAY);
     expect(payload.length).toBeLessThanOrEqual(548);
@@ -451,7 +451,7 @@ describe("the datagram of a reply", () => {
   );
 
   test("E21 to a relay it goes to port 67", () => {
-    const { ask } = startServer({ relays: SUBNET });
+    const { ask } = startServer({ relays: [SUBNET] });
     expect(ask({ ...DISCOVER, giaddr }, RELAY)).toMatchObject({
       sourcePort: 67,
       destinationPort: 67,

@@ -122,7 +122,7 @@ const GOLDEN: readonly (readonly [string, Uint8Array])[] = [
 
 /** A server that takes all kinds of frames, and says that a frame was answered or counted as a drop. */
 function startCounting() {
-  const { socket, counters, sendFrame } = startServer({ relays: SUBNET });
+  const { socket, counters, sendFrame } = startServer({ relays: [SUBNET] });
   const countDrops = () => [...counters.drops.values()].reduce((sum, count) => sum + count, 0);
   let dropped = 0;
   return (bytes: Uint8Array) => {

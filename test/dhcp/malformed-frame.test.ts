@@ -175,7 +175,7 @@ const UDP: readonly MalformedRow[] = [
     frame: withPartialChecksum(
       frame([...DISCOVER, END], { sourceMac: RELAY_MAC }, (bytes) => bytes.set([10, 0, 0, 9], 24)),
     ),
-    server: { relays: SUBNET },
+    server: { relays: [SUBNET] },
     drop: "udp.csum",
   },
   {

@@ -17,7 +17,7 @@ const D = [...DISCOVER, END];
 const WITH_BOOTP = { policy: { bootp: true, rapidCommit: false } };
 const RELAYED = put(24, 10, 0, 0, 9);
 const FROM_RELAY = { sourceMac: RELAY_MAC };
-const server = { relays: SUBNET };
+const server = { relays: [SUBNET] };
 
 const LENGTH: readonly MalformedRow[] = [
   { name: "M35 no payload", frame: frameOf(new Uint8Array()), drop: "bootp.short" },

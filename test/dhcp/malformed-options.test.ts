@@ -39,7 +39,7 @@ const select = (address: string, ...options: readonly number[]) =>
   frame([...REQUEST, ...option(54, ...OURS), ...option(50, ...octets(address)), ...options, END]);
 const relayed = (...options: readonly number[]) =>
   frame([...DISCOVER, ...options, END], { sourceMac: RELAY_MAC }, put(24, 10, 0, 0, 9));
-const server = { relays: SUBNET };
+const server = { relays: [SUBNET] };
 const codesOf = ({ message }: ReadReply) => [...message.options.keys()];
 const lease = ({ message }: ReadReply) => message.options.get(51);
 /** Checks what a reader says of the request. */

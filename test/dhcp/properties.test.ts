@@ -22,7 +22,7 @@ function start() {
   // A clock that never stands still, so that refusals are not damped.
   let now = 0;
   const server = startServer({
-    relays: SUBNET,
+    relays: [SUBNET],
     now: () => (now += 3_600_000),
     policy: { bootp: false, rapidCommit: true },
     profile: profileWith({ mtu: 1400 }),

@@ -32,7 +32,7 @@ import {
 import { CLIENT_IP, profileWith, type SERVER_IP } from "./packets.ts";
 import { startServer } from "./test-server.ts";
 
-const RELAY = "10.1.0.1";
+const RELAY = "10.0.0.254";
 const IDENTIFIER = [255, 1, 2, 3];
 const MACHINE = [0, ...Array.from({ length: 16 }, (_, index) => index)];
 const RELAY_INFORMATION = [1, 2, 3, 4];
@@ -182,7 +182,7 @@ describe.each(Object.entries(KINDS))("the field table: %s", (_kind, kind) => {
     payload.set([9, 9, 9, 9, 8, 8, 8, 8], 16); // rubbish of a ROM in yiaddr and siaddr
     const { sendFrame } = startServer({
       decide,
-      relays: parseSubnet("10.1.0.0/24"),
+      relays: [parseSubnet("10.0.0.0/24")],
       policy: { bootp: true, rapidCommit: false },
     });
     const [reply] = sendFrame(frameOf(message, payload));

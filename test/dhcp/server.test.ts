@@ -43,7 +43,7 @@ import {
 } from "./packets.ts";
 import { PORT, startServer } from "./test-server.ts";
 
-const RELAY = parseIpv4("10.1.0.1");
+const RELAY = parseIpv4("10.0.0.254");
 const RELAYED: EnvelopeSpec = {
   sourceMac: RELAY_MAC,
   destinationMac: SERVER_MAC,
@@ -428,7 +428,7 @@ describe("serveDhcp(), what does not matter", () => {
 });
 
 describe("serveDhcp(), relays", () => {
-  const relays = parseSubnet("10.1.0.0/24");
+  const relays = [parseSubnet("10.0.0.0/24")];
   const relayed: RequestSpec = { ...DISCOVER, giaddr: RELAY, hops: 1 };
 
   test("get the reply at giaddr, port 67", () => {
@@ -477,7 +477,7 @@ describe("serveDhcp(), relays", () => {
     [
       "outside",
       { ...relayed, giaddr: parseIpv4("10.2.0.1") },
-      RELAYED,
+      { ...RELAYED, sourceIp: parseIpv4("10.2.0.1") },
       { relays },
       "relay.untrusted",
     ],

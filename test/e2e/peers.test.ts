@@ -23,7 +23,7 @@ function wellFormed([code, data]: Option): Option {
 function replies(): Uint8Array[] {
   let now = 0;
   const { socket, sendFrame } = startServer({
-    relays: SUBNET,
+    relays: [SUBNET],
     now: () => (now += 3_600_000),
     policy: { bootp: true, rapidCommit: true },
     profile: profileWith({ mtu: 1400 }),

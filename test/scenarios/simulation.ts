@@ -111,7 +111,7 @@ export class Host {
       now: clock.now,
       serverAddress: WIRE_SERVER_ADDRESS,
       policy: { bootp: false, rapidCommit: false, ...setup.policy },
-      ...(setup.relays !== undefined && { relays: parseSubnet(setup.relays) }),
+      ...(setup.relays !== undefined && { relays: [parseSubnet(setup.relays)] }),
       ...(setup.isGateway === true && { localMacs: [STATIONS.GW] }),
       counters: this.counters,
       onExchange: chain.observe,

@@ -121,7 +121,7 @@ export class RelayTarget implements Target, AsyncDisposable {
       now: () => this.#nowMs,
       serverAddress: WIRE_SERVER_ADDRESS,
       policy: { bootp: true, rapidCommit: true },
-      relays: parseSubnet("10.77.0.0/16"),
+      relays: [parseSubnet("10.77.0.0/16")],
       counters: createDhcpCounters(),
       signal: this.#stop.signal,
     });

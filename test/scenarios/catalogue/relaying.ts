@@ -21,8 +21,8 @@ import {
   select,
 } from "../vocabulary.ts";
 
-const GIADDR = "10.1.0.1";
-const relays: Setup = { relays: "10.1.0.0/24" };
+const GIADDR = "10.0.0.254";
+const relays: Setup = { relays: "10.0.0.0/24" };
 const relayed = { giaddr: GIADDR, hops: 1 } as const;
 const to = `R1 ${GIADDR}:67`;
 /** Circuit, host "h-1", a VPN by its number (RFC 2685), and one that nobody knows. */
@@ -37,9 +37,9 @@ const with82 = (data: readonly number[], words: Partial<Message> = {}): Partial<
   ...words,
   options: [...(words.options ?? []), [82, data]],
 });
-const OVERRIDE = [11, 4, 10, 1, 0, 1];
+const OVERRIDE = [11, 4, 10, 0, 0, 254];
 const onRemoteLink: Setup = {
-  relays: "10.1.0.0/24",
+  relays: "10.0.0.0/24",
   nics: { M1: { address: "10.2.0.5" } satisfies Nic },
   network: { subnet: parseSubnet("10.2.0.0/24"), gateway: addressOf("10.2.0.1") },
 };

@@ -29,7 +29,7 @@ function createLimiter(written: object = {}, options: { relays?: boolean } = {})
       now: () => clock.ms,
       seed: 1,
       isPort: (ifindex) => ifindex >= PORT,
-      ...(options.relays === true && { relays: parseSubnet("10.0.0.0/24") }),
+      ...(options.relays === true && { relays: [parseSubnet("10.0.0.0/24")] }),
     }),
     {
       name: "resolver",

@@ -7,7 +7,7 @@
  */
 import { z } from "zod";
 import { type FrameSender, isExchangeEvent, SERVER_PORT } from "../../../dhcp/index.ts";
-import { type Ipv4Subnet, subnetContains } from "../../../model/ipv4-address.ts";
+import { anySubnetContains, type Ipv4Subnet } from "../../../model/ipv4-address.ts";
 import type { MacAddress } from "../../../model/mac-address.ts";
 import { MacTable } from "../../mac-table.ts";
 import type { Plugin } from "../../plugin.ts";
@@ -55,7 +55,7 @@ export interface RateLimitSurroundings {
   /** True if one client alone is behind this interface; absent: many share each. */
   readonly isPort?: (ifindex: number) => boolean;
   /** Relay agents have their address in here: each speaks for many clients. */
-  readonly relays?: Ipv4Subnet;
+  readonly relays?: readonly Ipv4Subnet[];
 }
 
 /** A sender is quiet if its own bucket is still this full. */
@@ -81,7 +81,7 @@ export function createRateLimitPlugin(
 class Limiter {
   readonly #now: () => number;
   readonly #isPort: (ifindex: number) => boolean;
-  readonly #relays: Ipv4Subnet | undefined;
+  readonly #relays: readonly Ipv4Subnet[];
   /** Who relayed a request that was answered. */
   readonly #relayMacs: MacTable;
   readonly #ports: Buckets | undefined;
@@ -98,7 +98,7 @@ class Limiter {
   ) {
     this.#now = now;
     this.#isPort = isPort ?? (() => false);
-    this.#relays = relays;
+    this.#relays = relays ?? [];
     this.#relayMacs = new MacTable(RATE_RELAYS_MAX, seed);
     this.#known = new MacTable(RATE_SENDERS_MAX, seed);
     this.#ports = bucketsOf(port, new MacTable(RATE_INTERFACES_MAX, seed));
@@ -146,9 +146,8 @@ class Limiter {
 
   /** By its address and port, as most are; the others after their first answer (RFC 8357; an uplink's address). */
   #isRelay({ sourceMac, sourcePort, sourceIp }: FrameSender): boolean {
-    const relays = this.#relays;
-    if (relays === undefined || sourceIp === 0) return false;
-    if (sourcePort === SERVER_PORT && subnetContains(relays, sourceIp)) return true;
+    if (sourceIp === 0) return false;
+    if (sourcePort === SERVER_PORT && anySubnetContains(this.#relays, sourceIp)) return true;
     return this.#relayMacs.find(sourceMac) >= 0;
   }
 
