@@ -4,7 +4,13 @@ import type { Logger } from "pino";
 import packageJson from "../../package.json" with { type: "json" };
 import { createDhcpCounters, type DhcpCounters } from "../dhcp/index.ts";
 import { type ContainerStatus, keys } from "../model/documents.ts";
-import { formatIpv4, type Ipv4Address } from "../model/ipv4-address.ts";
+import {
+  formatIpv4,
+  type Ipv4Address,
+  type Ipv4Subnet,
+  parseIpv4,
+  subnetContains,
+} from "../model/ipv4-address.ts";
 import { isBehindPort } from "../net/bridge-port.ts";
 import { type InterfaceSelector, parseInterfaceSelector } from "../net/interface-selection.ts";
 import { type Link, listLinks } from "../net/iproute.ts";
@@ -105,6 +111,7 @@ async function startServices(parts: ServiceParts): Promise<RunningServices> {
   const inventory = await ServedInventory.open({
     ...{ file: parts.file, data, log },
     isOwnAddress: (address) => isOwnAddress(address, links),
+    isElsewhere: (subnet) => isElsewhere(subnet, parts),
     resolver: { isBehind: (port, ifindex, mac) => isBehindPort(monitor.links, port, ifindex, mac) },
     plugins: {
       now: () => performance.now(),
@@ -172,6 +179,19 @@ async function startServices(parts: ServiceParts): Promise<RunningServices> {
 function isOwnAddress(address: Ipv4Address, links: readonly Link[]): boolean {
   const start = `${formatIpv4(address)}/`;
   return links.some(({ addresses }) => addresses.some((own) => own.startsWith(start)));
+}
+
+/**
+ * True if the interfaces have addresses, and none of the network's: its clients are behind a relay agent, and reach this
+ * machine through their gateway as well.
+ */
+function isElsewhere(subnet: Ipv4Subnet, { selectors, links }: ServiceParts): boolean {
+  const served = links.filter(({ name }) =>
+    selectors.some(({ text, isPattern }) => !isPattern && text === name),
+  );
+  const own = served.flatMap(({ addresses }) => addresses.filter((text) => !text.endsWith("/32")));
+  const isOfNetwork = (text: string) => subnetContains(subnet, parseIpv4(text.split("/")[0] ?? ""));
+  return own.length > 0 && !own.some(isOfNetwork);
 }
 
 /** Milestones of the containers that have a name. */

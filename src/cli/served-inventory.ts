@@ -5,7 +5,7 @@
 import type { Logger } from "pino";
 import type { ReplyPolicy } from "../dhcp/index.ts";
 import { errorText, FabricError } from "../model/errors.ts";
-import type { Ipv4Address } from "../model/ipv4-address.ts";
+import type { Ipv4Address, Ipv4Subnet } from "../model/ipv4-address.ts";
 import {
   type BindingTable,
   createInventoryResolver,
@@ -50,6 +50,8 @@ export interface ServedInventoryOptions {
   readonly log: Logger;
   /** True if an interface of this machine has the address. */
   readonly isOwnAddress: (address: Ipv4Address) => boolean;
+  /** True if the clients of this network are behind a relay agent, and reach the machine through their gateway. */
+  readonly isElsewhere?: (subnet: Ipv4Subnet) => boolean;
   readonly resolver?: Omit<Parameters<typeof createInventoryResolver>[1], "isGateway" | "bindings">;
   readonly plugins: InventorySurroundings;
 }
@@ -133,10 +135,11 @@ async function makeReading(
   options: ServedInventoryOptions,
   { path, inventory, bindings }: InventoryFile,
 ): Promise<Reading> {
-  const { gateway } = inventory.network;
+  const { gateway, subnet } = inventory.network;
+  const isOwn = gateway !== undefined && options.isOwnAddress(gateway);
   const resolver = createInventoryResolver(inventory, {
     ...options.resolver,
-    isGateway: gateway !== undefined && options.isOwnAddress(gateway),
+    isGateway: isOwn || options.isElsewhere?.(subnet) === true,
     ...(bindings !== undefined && { bindings }),
   });
   const loaded = await loadInventoryChain(inventory, path, resolver, options.plugins);
@@ -157,4 +160,7 @@ function requireSameNetwork(
     const message = `${path}: network.${field}: cannot change while it is served; start again`;
     throw new FabricError("ERR_USAGE_INVENTORY", message);
   }
+  if (JSON.stringify(before.relays) === JSON.stringify(inventory.relays)) return;
+  const message = `${path}: relays: cannot change while it is served; start again`;
+  throw new FabricError("ERR_USAGE_INVENTORY", message);
 }

@@ -466,6 +466,69 @@ describe("serveDhcp(), relays", () => {
     expect(messageTypeName(reply.message)).toBe("DHCPACK");
   });
 
+  test("are known by the address that they send from as well", () => {
+    const sender = [parseSubnet("192.0.2.7/32")];
+    const envelope = { ...RELAYED, sourceIp: parseIpv4("192.0.2.7") };
+    const reply = startServer({ relays: sender }).ask(relayed, envelope);
+    expect(reply).toMatchObject({ destinationMac: RELAY_MAC, destinationIp: RELAY });
+    const { counters, send } = startServer({ relays: sender });
+    expect(send(relayed, RELAYED)).toEqual([]);
+    expect([...counters.drops]).toEqual([["relay.untrusted", 1]]);
+  });
+
+  test("say by giaddr on which network the client is, unless something else says so", () => {
+    const elsewhere = parseIpv4("192.0.2.7");
+    const { counters, send, ask } = startServer({ relays: [parseSubnet("192.0.2.0/24")] });
+    expect(send({ ...relayed, giaddr: elsewhere }, RELAYED)).toEqual([]);
+    expect([...counters.drops]).toEqual([["subnet.unknown", 1]]);
+    for (const options of [{ 82: [5, 4, ...octets("10.0.0.0")] }, { 118: octets("10.0.0.0") }]) {
+      const reply = ask({ ...relayed, giaddr: elsewhere, options }, RELAYED);
+      expect(reply).toMatchObject({ destinationIp: elsewhere, message: { yiaddr: CLIENT_IP } });
+    }
+    const both = { 82: [5, 4, ...octets("192.0.2.0")], 118: octets("10.0.0.0") };
+    expect(send({ ...relayed, giaddr: elsewhere, options: both }, RELAYED)).toEqual([]);
+  });
+
+  test("get the reply from the address that they asked", () => {
+    const asked = parseIpv4("192.0.2.1");
+    const { ask } = startServer({ relays });
+    expect(ask(relayed, { ...RELAYED, destinationIp: asked }).sourceIp).toBe(asked);
+    expect(ask(relayed, { ...RELAYED, destinationIp: IPV4_BROADCAST }).sourceIp).toBe(SERVER_IP);
+  });
+
+  test("get the broadcast bit with a reply to DHCPINFORM that names no address", () => {
+    const { ask } = startServer({ relays });
+    const inform: RequestSpec = { type: "DHCPINFORM", giaddr: RELAY };
+    expect(ask(inform, RELAYED).message.flags).toBe(0x8000);
+    expect(ask({ ...inform, ciaddr: CLIENT_IP }, RELAYED).message.flags).toBe(0);
+  });
+
+  test("a lease from a relay is renewed and refused through the client's router", () => {
+    const { ask, send } = startServer({ relays });
+    const routed = { ...UNICAST, sourceMac: RELAY_MAC, sourceIp: CLIENT_IP };
+    const spec: RequestSpec = { type: "DHCPREQUEST", ciaddr: CLIENT_IP };
+    expect(ask(spec, routed)).toMatchObject({
+      destinationMac: RELAY_MAC,
+      sourceIp: SERVER_IP,
+      destinationIp: CLIENT_IP,
+      destinationPort: 68,
+    });
+    const wrong = send({ ...spec, ciaddr: OTHER_IP }, { ...routed, sourceIp: OTHER_IP });
+    expect(wrong.map(({ message }) => messageTypeName(message))).toEqual(["DHCPNAK", "DHCPNAK"]);
+    expect(wrong[1]).toMatchObject({ destinationMac: RELAY_MAC, destinationIp: OTHER_IP });
+  });
+
+  test.each([
+    ["from another address than it names", { sourceIp: OTHER_IP }, true],
+    ["by broadcast", { destinationMac: MAC_BROADCAST }, true],
+    ["where there is no relay", {}, false],
+  ])("a renewal through a router is dropped: %s", (_how, envelope, hasRelays) => {
+    const { counters, send } = startServer(hasRelays ? { relays } : {});
+    const routed = { ...UNICAST, sourceMac: RELAY_MAC, sourceIp: CLIENT_IP, ...envelope };
+    expect(send({ type: "DHCPREQUEST", ciaddr: CLIENT_IP }, routed)).toEqual([]);
+    expect([...counters.drops]).toEqual([["port.spoof", 1]]);
+  });
+
   test("a lease from a relay is renewed directly", () => {
     const { ask } = startServer({ relays });
     const reply = ask({ type: "DHCPREQUEST", ciaddr: CLIENT_IP }, UNICAST);

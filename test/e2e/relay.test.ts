@@ -230,6 +230,38 @@ describe.skipIf(skipped)("the relay agent (needs root and tshark)", () => {
     },
     TEST_TIMEOUT_MS,
   );
+
+  test(
+    "without an override, renewal and release are routed to the server, and so is the wire server",
+    async () => {
+      await using chain = await makeChain();
+      const [client = ""] = chain.clients;
+      await chain.serves("10.77.3.4");
+      await using _agent = await chain.relays("--no-server-id-override");
+      const mine = await chain.captures(client, "eth0");
+      await using guest = udhcpc(chain, client, "-O", "121");
+      await hears(mine, lease("10.77.3.4"));
+      guest.kill("SIGUSR1");
+      await hears(mine, [...lease("10.77.3.4"), ...RENEWAL]);
+      const url = `http://${SERVER}/machine?comp=goalstate`;
+      const ask = `fetch("${url}", { headers: { "x-ms-version": "2012-11-30" } })`;
+      const say = ".then(async (r) => console.log(r.status, await r.text()))";
+      const { stdout, stderr } = await finish([process.execPath, "-e", ask + say], client);
+      expect(stderr + stdout).toMatch(/^200 [^]*<GoalState/);
+
+      await chain.serves("10.77.3.6");
+      guest.kill("SIGUSR1");
+      // The server's broadcast stays on its own network; the copy to the client's address is what arrives.
+      const refused = ["REQUEST renewing 10.77.3.4", "NAK to 10.77.3.4"];
+      const moved = [...lease("10.77.3.4"), ...RENEWAL, ...refused, ...lease("10.77.3.6")];
+      await hears(mine, moved);
+      guest.kill("SIGUSR2");
+      await hears(mine, [...moved, "RELEASE 10.77.3.6"]);
+      await chain.endCaptures();
+      expect(valuesOf(mine, "dhcp.type == 2", ["dhcp.option.dhcp_server_id"])).toEqual([[SERVER]]);
+    },
+    TEST_TIMEOUT_MS,
+  );
 });
 
 /** dhclient in the foreground, once; it keeps its files in the chain's folder. */

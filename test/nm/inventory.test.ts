@@ -108,6 +108,14 @@ function routesOf(profile: OptionProfile): string[] {
   );
 }
 
+test("an inventory lists relay agents by address and by subnet", () => {
+  const relays = ["192.0.2.7", "198.51.100.0/24"];
+  const inventory = parseInventory({ network: NETWORK, relays }, "lab.yaml");
+  expect(inventory.relays.map(formatSubnet)).toEqual(["192.0.2.7/32", "198.51.100.0/24"]);
+  const wrong = { network: NETWORK, relays: ["198.51.100.1/24"] };
+  expect(() => parseInventory(wrong, "lab.yaml")).toThrow("lab.yaml: relays[0]: ");
+});
+
 describe("parseInventory()", () => {
   for (const [name, inventory, message] of REFUSED) {
     test(`refuses ${name}`, () => {

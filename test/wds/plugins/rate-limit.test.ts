@@ -119,7 +119,7 @@ describe("rate-limit", () => {
   });
 
   test("a relay agent with another address or port is known after its first answer", () => {
-    const relays = parseSubnet("10.0.0.0/24");
+    const relays = [parseSubnet("10.0.0.0/24")];
     const assignment = { address: CLIENT_IP, profile: profileWith() };
     const limit = createRateLimitPlugin(RateLimitSchema.parse({}), {
       now: () => 0,
