@@ -7,7 +7,7 @@ import { formatIpv4 } from "../../src/model/ipv4-address.ts";
 import { encodeCaptureHeader, encodeCaptureRecord } from "../../src/net/capture-file.ts";
 import { readReply } from "../dhcp/packets.ts";
 import { expectNamed, expectStable, expectSums, Ledger } from "./properties.ts";
-import type { ExpectedReply, Outcome, Scenario, Step } from "./scenario.ts";
+import type { ExpectedReply, Outcome, Scenario, Setup, Step } from "./scenario.ts";
 import { type Host, type SentReply, settle, World } from "./simulation.ts";
 import { addressOf, dataOf, frameOf, STATIONS, type Station } from "./vocabulary.ts";
 
@@ -27,23 +27,41 @@ export interface Recording {
 
 /** Runs a scenario to its end; fails at the first step that comes out otherwise. */
 export async function runScenario({ setup = {}, steps }: Scenario): Promise<Recording> {
+  const { input, output } = await play(setup, steps, expectOutcome);
+  return { in: input.bytes(), out: output.bytes() };
+}
+
+/**
+ * Plays steps on a new network and holds what must hold whatever happens.
+ *
+ * @param expectThis - looks at what came of each step
+ */
+export async function play(
+  setup: Setup,
+  steps: readonly Step[],
+  expectThis: typeof expectOutcome = () => undefined,
+): Promise<{ readonly input: Tape; readonly output: Tape }> {
   const world = new World(setup);
   const ledger = new Ledger();
   const input = new Tape();
   const output = new Tape();
   const hosts = Object.values(world.hosts);
+  const collect = (host: Host, since: number) => {
+    for (const reply of host.sent.slice(since)) {
+      output.write(reply.atMs, reply.bytes);
+      ledger.replied(reply, world);
+    }
+  };
   for (const host of hosts) host.start();
   try {
     for (const [index, step] of steps.entries()) {
       const host = world.hosts[step.server ?? "A"];
       const before = countsOf(host, world);
+      const sentBefore = new Map(hosts.map((each) => [each, each.sent.length]));
       await take(step, host, world, ledger, input);
+      for (const each of hosts) collect(each, sentBefore.get(each)!);
       const replies = host.sent.slice(before.sent);
-      for (const reply of replies) {
-        output.write(reply.atMs, reply.bytes);
-        ledger.replied(reply, world);
-      }
-      expectOutcome(`step ${index + 1}`, step, host, world, before);
+      expectThis(`step ${index + 1}`, step, host, world, before);
       for (const each of hosts) expectSums(each);
       if (step.kind === "send") await expectStable(world, step.message, replies);
     }
@@ -51,7 +69,7 @@ export async function runScenario({ setup = {}, steps }: Scenario): Promise<Reco
     for (const host of hosts) await host.stop();
   }
   for (const host of hosts) expect(host.counters.pending, "nothing waits at the end").toBe(0);
-  return { in: input.bytes(), out: output.bytes() };
+  return { input, output };
 }
 
 async function take(
