@@ -28,7 +28,7 @@ const ELSEWHERE: Readonly<Record<string, string>> = {
   S104: "wds/chain-robust.test.ts",
   S105: "cli/served-inventory.test.ts",
   S106: "e2e/serve.test.ts",
-  S107: "e2e/avalanche.test.ts",
+  S107: "e2e/clients/perfdhcp.test.ts",
   S108: "e2e/soak.test.ts",
   S109: "e2e/kea.test.ts",
   S110: "e2e/scenario-captures.test.ts",

@@ -11,7 +11,7 @@ const RELAY_MAC = "00:0c:02:00:00:01";
 const FLEET_OF_1000 = ["-4", "-l", "eth0", "-b", "mac=00:0c:01:00:00:00", "-R", "1000", "-u"];
 
 describe.skipIf(!canRunClients)("perfdhcp (needs root, kea-admin and tshark)", () => {
-  test("an avalanche: of 1000 clients that start at once, each has its address, and no request stays without an answer", async () => {
+  test("S107 avalanche-1000: of 1000 clients that start at once, each has its address, and no request stays without an answer", async () => {
     await using net = await makeClientNetwork(RELAY_MAC);
     ip("-n", net.network.client, "addr", "add", "10.77.0.2/16", "dev", "eth0");
     const server = await net.serve(FLEET);
