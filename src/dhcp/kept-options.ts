@@ -16,7 +16,7 @@ import { clearRelayInformation } from "./relay-information.ts";
 import { type DhcpRequest, NO_ADDRESS, type OptionSpan } from "./request.ts";
 
 /** The options that readRequest() knows. */
-export const KEPT_OPTIONS: readonly number[] = [
+const KEPT_OPTIONS: readonly number[] = [
   OPTION.hostname,
   OPTION.requestedAddress,
   OPTION.leaseTime,

@@ -15,6 +15,11 @@ export interface OptionIndex {
   /** From the start of the indexed memory. */
   readonly offsets: Uint32Array;
   readonly lengths: Uint8Array;
+  /** By code, the first entry and the last one; first is {@link NONE} if there is none. */
+  readonly firstOf: Int16Array;
+  readonly lastOf: Int16Array;
+  /** By entry, the next one of the same code, or {@link NONE}. */
+  readonly next: Int16Array;
   /** Of the option area, `file` and `sname`: the code of an option that ran past it, or {@link NOT_TRUNCATED}. */
   readonly truncatedCodes: Int16Array;
   /** Bit 0: `file` holds options; bit 1: `sname` does. */
@@ -30,6 +35,9 @@ export interface OptionIndex {
 /** No option ran past the area. */
 export const NOT_TRUNCATED = -1;
 
+/** No entry. */
+const NONE = -1;
+
 const OVERLOAD_FILE = 1;
 const OVERLOAD_SNAME = 2;
 
@@ -40,6 +48,9 @@ export function createOptionIndex(): OptionIndex {
     codes: new Uint8Array(OPTION_INSTANCES_MAX),
     offsets: new Uint32Array(OPTION_INSTANCES_MAX),
     lengths: new Uint8Array(OPTION_INSTANCES_MAX),
+    firstOf: new Int16Array(256).fill(NONE),
+    lastOf: new Int16Array(256),
+    next: new Int16Array(OPTION_INSTANCES_MAX),
     truncatedCodes: new Int16Array(3),
     overload: 0,
     hasUselessOverload: false,
@@ -60,6 +71,7 @@ export function indexOptions(
   index: OptionIndex,
 ): boolean {
   index.count = 0;
+  index.firstOf.fill(NONE);
   index.truncatedCodes.fill(NOT_TRUNCATED);
   index.lacksEnd = false;
   index.hasCopies = false;
@@ -82,9 +94,7 @@ export function indexOptions(
 
 function countOverloads(index: OptionIndex): number {
   let count = 0;
-  for (let entry = 0; entry < index.count; entry++) {
-    if (index.codes[entry] === OPTION.overload) count++;
-  }
+  for (let entry = index.firstOf[OPTION.overload]!; entry >= 0; entry = index.next[entry]!) count++;
   return count;
 }
 
@@ -92,8 +102,7 @@ function countOverloads(index: OptionIndex): number {
 function findOverload(bytes: Uint8Array, index: OptionIndex): number {
   let overload = 0;
   let instances = 0;
-  for (let entry = 0; entry < index.count; entry++) {
-    if (index.codes[entry] !== OPTION.overload) continue;
+  for (let entry = index.firstOf[OPTION.overload]!; entry >= 0; entry = index.next[entry]!) {
     instances++;
     overload = index.lengths[entry] === 1 ? bytes[index.offsets[entry]!]! : 0;
   }
@@ -118,14 +127,22 @@ function indexArea(
     }
     if (index.count === OPTION_INSTANCES_MAX) return false;
     const length = bytes[cursor++]!;
-    index.codes[index.count] = code;
-    index.offsets[index.count] = cursor;
-    index.lengths[index.count] = length;
-    index.count++;
+    addEntry(index, code, cursor, length);
     cursor += length;
   }
   index.lacksEnd = true;
   return true;
+}
+
+function addEntry(index: OptionIndex, code: number, offset: number, length: number): void {
+  const entry = index.count++;
+  index.codes[entry] = code;
+  index.offsets[entry] = offset;
+  index.lengths[entry] = length;
+  index.next[entry] = NONE;
+  if (index.firstOf[code] === NONE) index.firstOf[code] = entry;
+  else index.next[index.lastOf[code]!] = entry;
+  index.lastOf[code] = entry;
 }
 
 /**
@@ -141,12 +158,10 @@ export function joinOption(
   target: Uint8Array,
   at: number,
 ): number {
-  let first = -1;
+  const first = index.firstOf[code]!;
   let length = 0;
   let copiesOnly = true;
-  for (let entry = 0; entry < index.count; entry++) {
-    if (index.codes[entry] !== code) continue;
-    if (first < 0) first = entry;
+  for (let entry = first; entry >= 0; entry = index.next[entry]!) {
     copiesOnly &&= isCopy(bytes, index, first, entry);
     const offset = index.offsets[entry]!;
     const pieceLength = index.lengths[entry]!;
@@ -165,11 +180,10 @@ export function joinOption(
 
 /** Octets that {@link joinOption} writes at most; -1 if the option is absent. */
 export function joinedLengthMax(index: OptionIndex, code: number): number {
-  let length = -1;
-  for (let entry = 0; entry < index.count; entry++) {
-    if (index.codes[entry] !== code) continue;
-    length = Math.max(length, 0) + index.lengths[entry]!;
-  }
+  const first = index.firstOf[code]!;
+  if (first < 0) return -1;
+  let length = 0;
+  for (let entry = first; entry >= 0; entry = index.next[entry]!) length += index.lengths[entry]!;
   return length;
 }
 

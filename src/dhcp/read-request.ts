@@ -14,7 +14,7 @@ import {
   MESSAGE_TYPE,
 } from "./header.ts";
 import { IGNORED } from "./ignored-options.ts";
-import { clearOptions, KEPT_BITS, KEPT_OPTIONS, keepOption } from "./kept-options.ts";
+import { clearOptions, KEPT_BITS, keepOption } from "./kept-options.ts";
 import { indexOptions, joinOption, NOT_TRUNCATED } from "./option-index.ts";
 import { OPTION, OPTION_INSTANCES_MAX } from "./options.ts";
 import { readRelayInformation } from "./relay-information.ts";
@@ -154,9 +154,11 @@ function readJoinedOptions(
   request.optionBytes = scratch;
   request.isIndexed = true;
   let used = 0;
-  for (const code of KEPT_OPTIONS) {
+  for (let entry = 0; entry < index.count; entry++) {
+    const code = index.codes[entry]!;
+    const bit = KEPT_BITS[code]!;
+    if (bit === 0 || (request.seen & bit) !== 0) continue;
     const length = joinOption(bytes, index, code, scratch, used);
-    if (length < 0) continue;
     keepOption(request, code, used, length);
     used += length;
   }
