@@ -19,8 +19,8 @@ import type { MacAddress } from "../model/mac-address.ts";
 import { JournalTexts } from "./journal-texts.ts";
 import { MacTable } from "./mac-table.ts";
 
-/** Most known clients, and most strangers, that are remembered; then who was silent for longest goes. */
-export const JOURNAL_CLIENTS_MAX = 32_768;
+/** Most known clients, and most strangers, that are remembered; then who was silent for long goes. */
+export const JOURNAL_CLIENTS_MAX = 65_536;
 export const JOURNAL_STRANGERS_MAX = 4096;
 /** Most different outcomes of one client; a new one takes the place of the oldest. */
 export const JOURNAL_ENTRIES_MAX = 16;
@@ -105,8 +105,7 @@ export class Journal {
     const book = isKnown ? this.#clients : this.#strangers;
     const slot = book.write(mac, this.#draft, this.#now());
     if (isExchangeEvent(event) && event.assignment !== undefined) {
-      // Not its container's name: that is made when it is read.
-      book.assignments[slot] = event.assignment;
+      book.keepAssignment(slot, event.assignment);
     }
   }
 
@@ -125,12 +124,7 @@ export class Journal {
 
   /** Who was heard last, newest first: known clients, or strangers. */
   recent(who: "clients" | "strangers", limit: number): MacAddress[] {
-    const { table } = who === "clients" ? this.#clients : this.#strangers;
-    return table
-      .newestFirst()
-      .take(limit)
-      .map((slot) => table.keyOf(slot))
-      .toArray();
+    return (who === "clients" ? this.#clients : this.#strangers).recent(limit);
   }
 
   #fillDraft(event: ExchangeEvent | DropEvent): void {
@@ -216,10 +210,13 @@ interface Written {
   readonly words: Uint32Array;
 }
 
-/** The entries of many clients: a block of {@link JOURNAL_ENTRIES_MAX} for each. */
+/**
+ * The entries of many clients: {@link JOURNAL_ENTRIES_MAX} planes with one entry of each client. Most clients have two or
+ * three different outcomes, so memory for the other planes is never touched, and the system never gives it.
+ */
 class Book {
   readonly table: MacTable;
-  readonly assignments: (Assignment | undefined)[];
+  readonly #assignments: (Assignment | undefined)[];
   readonly #used: Uint8Array;
   readonly #words: Uint32Array;
   readonly #times: Float64Array;
@@ -227,7 +224,7 @@ class Book {
 
   constructor(capacity: number, seed: number) {
     this.table = new MacTable(capacity, seed);
-    this.assignments = new Array<Assignment | undefined>(capacity).fill(undefined);
+    this.#assignments = new Array<Assignment | undefined>(capacity).fill(undefined);
     this.#used = new Uint8Array(capacity);
     const buffer = new ArrayBuffer(capacity * JOURNAL_ENTRIES_MAX * ENTRY_WORDS * 4);
     this.#words = new Uint32Array(buffer);
@@ -239,7 +236,7 @@ class Book {
     const slot = this.table.touch(mac);
     if (this.table.wasAdded) {
       this.#used[slot] = 0;
-      this.assignments[slot] = undefined;
+      this.#assignments[slot] = undefined;
     }
     this.#sequence = (this.#sequence + 1) >>> 0;
     const words = this.#words;
@@ -262,7 +259,7 @@ class Book {
     const slot = this.table.find(mac);
     if (slot < 0) return [];
     return Array.from({ length: this.#used[slot]! }, (_, index) => {
-      const entry = slot * JOURNAL_ENTRIES_MAX + index;
+      const entry = this.#entryAt(slot, index);
       const words = this.#words.slice(entry * ENTRY_WORDS, (entry + 1) * ENTRY_WORDS);
       const times = new Float64Array(words.buffer);
       return {
@@ -274,15 +271,51 @@ class Book {
     });
   }
 
+  /** For its container's name, which may be made only when it is read. */
+  keepAssignment(slot: number, assignment: Assignment): void {
+    const kept = this.#assignments[slot];
+    const isSame = kept?.address === assignment.address && kept.profile === assignment.profile;
+    // One that is made anew for each request is better forgotten at once.
+    if (!isSame) this.#assignments[slot] = assignment;
+  }
+
   containerOf(mac: MacAddress): string | undefined {
     const slot = this.table.find(mac);
-    return slot < 0 ? undefined : this.assignments[slot]?.container;
+    return slot < 0 ? undefined : this.#assignments[slot]?.container;
+  }
+
+  /** The addresses that were heard last, newest first. */
+  recent(limit: number): MacAddress[] {
+    const best: { slot: number; lastMs: number }[] = [];
+    for (let slot = 0; slot < this.table.size; slot++) {
+      const lastMs = this.#lastMsOf(slot);
+      if (best.length >= limit && lastMs <= best.at(-1)!.lastMs) continue;
+      const place = best.findIndex((other) => other.lastMs < lastMs);
+      best.splice(place < 0 ? best.length : place, 0, { slot, lastMs });
+      if (best.length > limit) best.pop();
+    }
+    return best.map(({ slot }) => this.table.keyOf(slot));
+  }
+
+  #lastMsOf(slot: number): number {
+    let last = Number.NEGATIVE_INFINITY;
+    for (let index = 0; index < this.#used[slot]!; index++) {
+      const entry = this.#entryAt(slot, index);
+      last = Math.max(last, this.#times[entry * (ENTRY_WORDS / 2) + LAST_TIME]!);
+    }
+    return last;
+  }
+
+  #entryAt(slot: number, index: number): number {
+    return index * this.table.capacity + slot;
   }
 
   #findEqual(slot: number, draft: Uint32Array): number {
-    const first = slot * JOURNAL_ENTRIES_MAX;
-    const end = first + this.#used[slot]!;
-    for (let entry = first; entry < end; entry++) if (this.#isEqual(entry, draft)) return entry;
+    const used = this.#used[slot]!;
+    for (let index = 0; index < used; index++) {
+      const entry = this.#entryAt(slot, index);
+      if (this.#isEqual(entry, draft)) return entry;
+    }
     return -1;
   }
 
@@ -298,14 +331,14 @@ class Book {
 
   /** A free entry of the client, else its oldest. */
   #place(slot: number): number {
-    const first = slot * JOURNAL_ENTRIES_MAX;
     const used = this.#used[slot]!;
     if (used < JOURNAL_ENTRIES_MAX) {
       this.#used[slot] = used + 1;
-      return first + used;
+      return this.#entryAt(slot, used);
     }
-    let oldest = first;
-    for (let entry = first + 1; entry < first + used; entry++) {
+    let oldest = this.#entryAt(slot, 0);
+    for (let index = 1; index < used; index++) {
+      const entry = this.#entryAt(slot, index);
       if (this.#ageOf(entry) > this.#ageOf(oldest)) oldest = entry;
     }
     return oldest;

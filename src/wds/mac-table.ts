@@ -1,14 +1,15 @@
 /**
  * A bounded table of MAC addresses: each has a slot, a small integer under which its owner keeps what it knows of it in
- * arrays. When the table is full, the address that was touched longest ago loses its slot. All costs are constant, and
- * nothing is allocated after the constructor.
+ * arrays. When the table is full, a hand goes round over the slots and takes the first one that was not touched since it
+ * came by last ("clock", second chance): nearly the one that was silent for longest, for one octet's write per touch.
+ * Costs are constant on average, and nothing is allocated after the constructor.
  */
 
 import type { MacAddress } from "../model/mac-address.ts";
 
 const NONE = -1;
 
-/** Addresses, least recently touched first to go. Other numbers below 2^48 do as well, for instance interfaces. */
+/** Addresses, who was silent for long first to go. Other numbers below 2^48 do as well, for instance interfaces. */
 export class MacTable<Key extends number = MacAddress> {
   readonly capacity: number;
   /** True if the last {@link touch} gave out a slot anew: what its owner kept under it is another address's. */
@@ -20,11 +21,9 @@ export class MacTable<Key extends number = MacAddress> {
   /** First slot of each bucket, and the next one of the same bucket. */
   readonly #heads: Int32Array;
   readonly #nexts: Int32Array;
-  /** The order of touching. */
-  readonly #newer: Int32Array;
-  readonly #older: Int32Array;
-  #newest = NONE;
-  #oldest = NONE;
+  /** 1 if the slot was touched since the hand came by. */
+  readonly #touched: Uint8Array;
+  #hand = 0;
 
   /**
    * @param capacity - most addresses, at least 1
@@ -38,8 +37,7 @@ export class MacTable<Key extends number = MacAddress> {
     this.#keys = new Float64Array(capacity);
     this.#heads = new Int32Array(buckets).fill(NONE);
     this.#nexts = new Int32Array(capacity).fill(NONE);
-    this.#newer = new Int32Array(capacity).fill(NONE);
-    this.#older = new Int32Array(capacity).fill(NONE);
+    this.#touched = new Uint8Array(capacity);
   }
 
   get size(): number {
@@ -51,27 +49,19 @@ export class MacTable<Key extends number = MacAddress> {
     return this.#findIn(this.#bucketOf(mac), mac);
   }
 
-  /** The slot of an address, which is the newest from now on; see {@link wasAdded}. */
+  /** The slot of an address, which gets one if it has none; see {@link wasAdded}. */
   touch(mac: Key): number {
     const bucket = this.#bucketOf(mac);
     const found = this.#findIn(bucket, mac);
     this.wasAdded = found === NONE;
     if (found === NONE) return this.#add(mac, bucket);
-    if (found !== this.#newest) {
-      this.#unlink(found);
-      this.#linkNewest(found);
-    }
+    this.#touched[found] = 1;
     return found;
   }
 
   /** The address of a slot that was given out. */
   keyOf(slot: number): Key {
     return this.#keys[slot] as Key;
-  }
-
-  /** The slots in use, newest first. */
-  *newestFirst(): Generator<number> {
-    for (let slot = this.#newest; slot !== NONE; slot = this.#older[slot]!) yield slot;
   }
 
   /** Two rounds of multiplication with the seed inside, so that no two addresses meet for every seed. */
@@ -90,16 +80,15 @@ export class MacTable<Key extends number = MacAddress> {
   }
 
   #add(mac: Key, bucket: number): number {
-    const slot = this.#size < this.capacity ? this.#size++ : this.#evictOldest();
+    const slot = this.#size < this.capacity ? this.#size++ : this.#evict();
     this.#keys[slot] = mac;
     this.#nexts[slot] = this.#heads[bucket]!;
     this.#heads[bucket] = slot;
-    this.#linkNewest(slot);
     return slot;
   }
 
-  #evictOldest(): number {
-    const slot = this.#oldest;
+  #evict(): number {
+    const slot = this.#advanceHand();
     const bucket = this.#bucketOf(this.keyOf(slot));
     const next = this.#nexts[slot]!;
     let before = this.#heads[bucket]!;
@@ -108,24 +97,16 @@ export class MacTable<Key extends number = MacAddress> {
       while (this.#nexts[before] !== slot) before = this.#nexts[before]!;
       this.#nexts[before] = next;
     }
-    this.#unlink(slot);
     return slot;
   }
 
-  #unlink(slot: number): void {
-    const newer = this.#newer[slot]!;
-    const older = this.#older[slot]!;
-    if (newer === NONE) this.#newest = older;
-    else this.#older[newer] = older;
-    if (older === NONE) this.#oldest = newer;
-    else this.#newer[older] = newer;
-  }
-
-  #linkNewest(slot: number): void {
-    this.#newer[slot] = NONE;
-    this.#older[slot] = this.#newest;
-    if (this.#newest === NONE) this.#oldest = slot;
-    else this.#newer[this.#newest] = slot;
-    this.#newest = slot;
+  /** The first slot from the hand on that was not touched; those before it lose their mark. */
+  #advanceHand(): number {
+    for (;;) {
+      const slot = this.#hand;
+      this.#hand = slot + 1 === this.capacity ? 0 : slot + 1;
+      if (this.#touched[slot] === 0) return slot;
+      this.#touched[slot] = 0;
+    }
   }
 }

@@ -1,7 +1,12 @@
 /** Reads what a plugin answered. Plugins may come from third parties, so their types are not to be trusted. */
 
 import { type Assignment, LazyAssignment } from "../dhcp/index.ts";
-import { type DecisionPhase, REASON_CHARACTERS_MAX, WHY_CHARACTERS_MAX } from "./plugin.ts";
+import {
+  type DecisionPhase,
+  REASON_CHARACTERS_MAX,
+  type ResolveVerdict,
+  WHY_CHARACTERS_MAX,
+} from "./plugin.ts";
 
 const REASON_TEXT = /^[\w.-]+$/;
 
@@ -74,4 +79,14 @@ export function isThenable(answer: unknown): answer is PromiseLike<unknown> {
     "then" in answer &&
     typeof answer.then === "function"
   );
+}
+
+/** For synchronous providers on the hot path: one verdict that is filled anew, as the chain looks at it at once. */
+export function createReusedVerdict(why: string): (assignment: Assignment) => ResolveVerdict {
+  let verdict: { kind: "assigned"; assignment: Assignment; why: string } | undefined;
+  return (assignment) => {
+    verdict ??= { kind: "assigned", assignment, why };
+    verdict.assignment = assignment;
+    return verdict;
+  };
 }

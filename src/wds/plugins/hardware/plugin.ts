@@ -2,6 +2,7 @@
 import type { Assignment } from "../../../dhcp/index.ts";
 import type { MacAddress } from "../../../model/mac-address.ts";
 import type { Plugin, ResolveVerdict } from "../../plugin.ts";
+import { createReusedVerdict } from "../../verdict.ts";
 
 /** What this provider reads of the hardware manager. */
 export interface HostDirectory {
@@ -17,12 +18,13 @@ const NOT_MINE: ResolveVerdict = Object.freeze({
 
 /** Makes the `hardware` provider: a known host is assigned its address, all else is passed on. */
 export function createHardwarePlugin(hosts: HostDirectory): Plugin {
+  const assigned = createReusedVerdict(WHY);
   return {
     name: "hardware",
     knows: (mac) => hosts.findHost(mac) !== undefined,
     resolve: ({ chaddr }) => {
       const assignment = hosts.findHost(chaddr);
-      return assignment === undefined ? NOT_MINE : { kind: "assigned", assignment, why: WHY };
+      return assignment === undefined ? NOT_MINE : assigned(assignment);
     },
   };
 }

@@ -2,6 +2,7 @@
 import type { Assignment } from "../../../dhcp/index.ts";
 import type { MacAddress } from "../../../model/mac-address.ts";
 import type { Plugin, ResolveVerdict } from "../../plugin.ts";
+import { createReusedVerdict } from "../../verdict.ts";
 
 /** What this provider reads of the network manager: the bindings of one network. */
 export interface NicResolver {
@@ -32,6 +33,7 @@ const MISPLACED: ResolveVerdict = Object.freeze({
  * is dropped, all else is passed on.
  */
 export function createNmPlugin(resolver: NicResolver): Plugin {
+  const assigned = createReusedVerdict(WHY);
   return {
     name: "nm",
     knows: (mac) => resolver.findByMac(mac) !== undefined,
@@ -39,7 +41,7 @@ export function createNmPlugin(resolver: NicResolver): Plugin {
       const assignment = resolver.findByMac(chaddr);
       if (assignment === undefined) return NOT_MINE;
       if (resolver.isElsewhere?.(chaddr, ifindex) === true) return MISPLACED;
-      return { kind: "assigned", assignment, why: WHY };
+      return assigned(assignment);
     },
   };
 }
