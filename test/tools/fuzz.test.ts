@@ -32,7 +32,7 @@ function createBroken(): Target {
 
 describe("tools/fuzz", () => {
   test(`${INPUTS} inputs end in a right answer or in a counted drop`, {
-    timeout: 180_000,
+    timeout: 400_000,
   }, async () => {
     const args = ["--seed", "7", "--inputs", `${INPUTS}`, "--guided", "5000"];
     const { stdout } = await promisify(execFile)(FUZZ, args);
