@@ -206,13 +206,14 @@ export const DROP_REASONS: Readonly<Record<ServerDropReason, ReasonText>> = {
   },
   "subnet.unknown": {
     meaning:
-      "The client (option 118) or its relay (option 82, link selection) asks for an address of another network.",
-    advice: "Serve that network, or send its requests to the server that does.",
+      "The client (option 118) or its relay (option 82, link selection, or giaddr) is on another network than this one.",
+    advice:
+      "Serve that network, send its requests to the server that does, or let the relay agent name the client's network.",
   },
   "relay.untrusted": {
-    meaning: "A relay agent sent this, and its address (giaddr) is not in the network's subnet.",
-    advice:
-      "Give the relay agent an address in network.subnet of the inventory; a guest must not relay.",
+    meaning:
+      "A relay agent sent this, and neither giaddr nor the address that it sends from is one of a relay agent's.",
+    advice: "List the relay agent under relays in the inventory; a guest must not relay.",
   },
   "relay.self": {
     meaning: "The relay agent's address (giaddr) is this server's own.",
