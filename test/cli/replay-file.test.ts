@@ -125,7 +125,7 @@ describe("replayFile()", () => {
     {
       name: "an inventory that is none",
       code: "ERR_USAGE_INVENTORY",
-      options: () => ({ inventory: join(FIXTURES, "README.md") }),
+      options: () => ({ inventory: join(import.meta.dirname, "../../biome.json") }),
     },
   ];
   for (const { name, code, options } of refused) {

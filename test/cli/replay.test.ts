@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { DROP_REASONS } from "../../src/cli/dhcp/reasons.ts";
 import { createInventoryServer, type InventoryServer } from "../../src/cli/inventory-server.ts";
+import { readYaml } from "../../src/cli/read-yaml.ts";
 import { replayCapture } from "../../src/cli/replay/replay.ts";
 import { describeReplay, renderReplay } from "../../src/cli/replay/replay-document.ts";
 import { addressOption, type DhcpMessage, encodeMessage, OPTION } from "../../src/dhcp/index.ts";
@@ -40,16 +41,7 @@ const FIXTURES = join(import.meta.dirname, "../fixtures/pcap");
 const CLIENT_IP = parseIpv4("10.0.0.5");
 const OTHER_SERVER = parseIpv4("10.0.0.1");
 
-const FIXTURE_INVENTORY = parseInventory(
-  {
-    network: { subnet: "10.77.0.0/16", gateway: "10.77.0.1", dns: ["10.77.0.53"] },
-    nics: [
-      { mac: "00:0c:01:02:03:04", address: "10.77.10.1", container: "web-0", hostname: "web-0" },
-    ],
-    ranges: [{ mac: "00:0c:03:00:00:00", address: "10.77.20.0", count: 100 }],
-  },
-  "test",
-);
+const FIXTURE_INVENTORY = parseInventory(readYaml(join(FIXTURES, "inventory.yaml")), "test");
 const INVENTORY = parseInventory(
   {
     network: { subnet: "10.0.0.0/24", gateway: "10.0.0.1", dns: ["10.0.0.2"] },

@@ -3,6 +3,7 @@ import { createRequire } from "node:module";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { createInventoryServer } from "../../src/cli/inventory-server.ts";
+import { readYaml } from "../../src/cli/read-yaml.ts";
 import {
   createDhcpCounters,
   decodeMessage,
@@ -24,23 +25,7 @@ const REPLIES = ".replies.pcap";
 const UDP_PAYLOAD = 42;
 /** A physical host's, which has no wire server. */
 const HOST_ADDRESS = "10.77.0.10";
-const INVENTORY = parseInventory(
-  {
-    network: { subnet: "10.77.0.0/16", gateway: "10.77.0.1", dns: ["10.77.0.53"], bootp: true },
-    nics: [
-      { mac: "00:0c:01:02:03:04", address: "10.77.10.1", container: "web-0", hostname: "web-0" },
-    ],
-    ranges: [{ mac: "00:0c:03:00:00:00", address: "10.77.20.0", count: 100 }],
-    hosts: [{ mac: "00:0c:01:ff:00:01", address: HOST_ADDRESS, hostname: "node-1" }],
-    boot: {
-      server: "10.77.0.7",
-      "uefi-x64": "ipxe.efi",
-      "http-x64": "http://10.77.0.7/ipxe.efi",
-      ipxe: "boot.ipxe",
-    },
-  },
-  "test",
-);
+const INVENTORY = parseInventory(readYaml(join(FIXTURES, "inventory.yaml")), "inventory.yaml");
 
 /** What the server must answer to each capture, in words; the bytes are in the golden files. */
 const SCENARIOS: Readonly<Record<string, readonly string[]>> = {
