@@ -16,6 +16,7 @@ const RANGE = `ranges: [{ mac: "${formatMac(MAC)}", address: ${formatIpv4(FIRST)
 const NETWORK = "network: { subnet: 10.77.0.0/16, gateway: 10.77.0.1 }";
 const PLATFORM = ["168.63.129.16/32", "169.254.169.254/32"];
 const TEST_TIMEOUT_MS = 60_000;
+const IP_UDP_BYTES = 28;
 const DISCOVER = { type: "DHCPDISCOVER" } as const;
 
 const macOf = (index: number) => macPlus(MAC, index);
@@ -112,14 +113,16 @@ describe.skipIf(!canMakeNamespaces && !process.env["CI"])("serve on interfaces (
   );
 
   test(
-    "a tap keeps its socket when it is renamed, goes down and up, and joins or leaves a bridge",
+    "a tap keeps its socket when it is renamed, goes down and up, changes its MTU, and joins or leaves a bridge",
     async () => {
       using network = makeHost();
       const { host, link, addresses, indexOf } = network;
       link("add", "name", "br9", "type", "bridge");
       link("set", "dev", "br9", "up");
       using guest = network.tap("tap0", 1);
-      await using server = await serve(network.command(["tap*"]), host);
+      const dns = Array.from({ length: 8 }, (_, n) => `10.77.0.${n + 2}`).join();
+      const inventory = `${NETWORK.replace(" }", `, dns: [${dns}] }`)}\n${RANGE}\n`;
+      await using server = await serve(network.command(["tap*"], inventory), host);
       expect(addresses("tap0")).toEqual(PLATFORM);
       // A guest that cannot resolve the server could never renew.
       expect(await resolveServer(guest, 1)).toBe(macIn(link("show", "dev", "tap0")));
@@ -128,6 +131,15 @@ describe.skipIf(!canMakeNamespaces && !process.env["CI"])("serve on interfaces (
       link("set", "dev", "other", "up");
       await server.says('"ifname":"other","before":"tap0","msg":"renamed"');
       expect((await guest.ask(DISCOVER)).message.yiaddr).toBe(addressOf(1));
+      // It changes its MTU, and replies are that long at most.
+      const options = { 57: [0x05, 0xdc], 61: new Uint8Array(255).fill(7) };
+      const askLength = async () =>
+        (await guest.ask({ ...DISCOVER, options })).payload.length + IP_UDP_BYTES;
+      const mtu = (await askLength()) - 4;
+      link("set", "dev", "other", "mtu", `${mtu}`);
+      await expect.poll(askLength, { timeout: 10_000 }).toBeLessThanOrEqual(mtu);
+      link("set", "dev", "other", "mtu", "1500");
+      await expect.poll(askLength, { timeout: 10_000 }).toBe(mtu + 4);
       link("set", "dev", "other", "master", "br9");
       await expect.poll(() => addresses("br9"), { timeout: 10_000 }).toEqual(PLATFORM);
       expect(addresses("other")).toEqual([]);
