@@ -24,7 +24,9 @@ export type AddressHolder = Pick<Link, "ifindex" | "name">;
  */
 export async function openPlatformAddresses(store: FabricStore): Promise<PlatformAddresses> {
   const { kvs } = await store.list(RECORDS);
-  const records = kvs.map(({ key, value }) => [nameOf(key), asDocument<string[]>(value)] as const);
+  const records = kvs
+    .filter(({ key }) => key === keyOf(nameOf(key)))
+    .map(({ key, value }) => [nameOf(key), asDocument<string[]>(value)] as const);
   return new PlatformAddresses(store, new Map(records));
 }
 

@@ -115,6 +115,20 @@ describe.skipIf(!canMakeNamespaces && !process.env["CI"])("on a bridge (needs ro
     });
   }
 
+  test("what is sent on a port reaches its guest alone, and other sockets as outgoing", () => {
+    const network = makeTapNetwork();
+    network.bridge("br0");
+    const guests = [1, 2].map((n) => network.tap(`tap${n}`, n, "br0"));
+    const socket = network.open("ring", "tap1");
+    const port = openSniffer(network.namespace, "tap1", ETH_P_ALL);
+    const bridge = openSniffer(network.namespace, "br0", ETH_P_ALL);
+    socket.reserve()!.bytes.set(requestFrame(DISCOVER));
+    socket.commit(300, socket.ifindex);
+    expect(guests.map((guest) => guest.read().length)).toEqual([1, 0]);
+    expect(port.packetTypes()).toEqual([OUTGOING]);
+    expect(bridge.packetTypes()).toEqual([]);
+  });
+
   test("a filter of the bridge hides a frame from the bridge's socket, not from the port's", () => {
     const network = makeTapNetwork();
     network.bridge("br0");
@@ -272,6 +286,24 @@ describe.skipIf(!canMakeNamespaces && !process.env["CI"])("packet socket (needs 
     await until(() => socket.counters.transmitFailed === 1);
     mtu = 1400;
     expect((await ask()).payload.length + 28).toBeLessThanOrEqual(1400);
+  });
+
+  test("a filter on a device's way out refuses the frame, bypass or not, and it is counted", () => {
+    for (const bypassQueue of [false, true]) {
+      const network = makeTapNetwork();
+      const guest = network.tap("tap0", 1);
+      const rules =
+        'table netdev t { chain c { type filter hook egress device "tap0" priority 0; drop; }; }';
+      execFileSync("ip", ["netns", "exec", network.namespace, "nft", rules]);
+      const socket = network.open("queue", "tap0", { bypassQueue });
+      socket.reserve()!.bytes.set(requestFrame(DISCOVER));
+      socket.commit(300, socket.ifindex);
+      expect([bypassQueue, socket.counters.transmitFailed, guest.read().length]).toEqual([
+        bypassQueue,
+        1,
+        0,
+      ]);
+    }
   });
 
   test("a ring that looks itself says that its interface is removed, or moved to another namespace", async () => {
