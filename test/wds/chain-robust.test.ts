@@ -1,4 +1,6 @@
 /** What faulty plugins cost: their one request, on a real server (S103, S104). */
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import {
@@ -11,10 +13,16 @@ import type { MacAddress } from "../../src/model/mac-address.ts";
 import {
   type Chain,
   createChain,
+  createHardwarePlugin,
+  createLogPlugin,
   createNmPlugin,
+  createRateLimitPlugin,
+  Journal,
+  LogSchema,
   NEXT,
   PLUGIN_BUDGET_MS,
   type Plugin,
+  RateLimitSchema,
   WHY_CHARACTERS_MAX,
 } from "../../src/wds/index.ts";
 import {
@@ -25,6 +33,7 @@ import {
   profileWith,
   type RequestSpec,
   readReply,
+  requestFrame,
 } from "../dhcp/packets.ts";
 import { startServer } from "../dhcp/test-server.ts";
 
@@ -364,4 +373,42 @@ describe("the chain", () => {
       { numRuns: 300 },
     );
   });
+});
+
+test("the heap does not grow over 100,000 frames through the whole chain and the journal", () => {
+  let nowMs = 0;
+  const now = () => nowMs;
+  const journal = new Journal({ now, seed: 1, clients: 16, strangers: 16 });
+  const chain = createChain([
+    createLogPlugin(LogSchema.parse({}), { now, write: () => undefined }),
+    createRateLimitPlugin(RateLimitSchema.parse({ mac: "off", unknown: "off" }), { now, seed: 1 }),
+    createHardwarePlugin({ findHost: () => undefined }),
+    createNmPlugin({ findByMac: (mac) => ADDRESSES.get(mac) }),
+  ]);
+  const observe = (event: Parameters<typeof journal.observe>[0]) => {
+    journal.observe(event);
+    chain.observe(event);
+  };
+  const { admit, decide } = chain;
+  const { socket } = startServer({ admit, decide, onExchange: observe, onDrop: observe });
+  const frames = [
+    requestFrame(DISCOVER),
+    requestFrame(GOOD),
+    requestFrame({ ...DISCOVER, mac: 0x000d_3aff_ffff as MacAddress }),
+  ];
+  setFlagsFromString("--expose-gc");
+  const collectGarbage: () => void = runInNewContext("gc");
+  const run = (count: number) => {
+    for (let index = 0; index < count; index++) {
+      nowMs += 0.01;
+      socket.inject(frames[index % frames.length]!);
+      socket.sent.length = 0;
+    }
+    collectGarbage();
+    return process.memoryUsage().heapUsed;
+  };
+  const before = run(10_000);
+  const after = run(100_000);
+  expect(after - before).toBeLessThan(2 ** 20);
+  expect(journal.explain(CLIENT_MAC)?.entries[0]?.count).toBeGreaterThan(30_000);
 });
