@@ -13,7 +13,15 @@ import {
   RateLimitSchema,
 } from "../../../src/wds/index.ts";
 import { TokenBuckets } from "../../../src/wds/plugins/rate-limit/token-buckets.ts";
-import { CLIENT_IP, CLIENT_MAC, OTHER_MAC, profileWith, requestFrame } from "../../dhcp/packets.ts";
+import {
+  CLIENT_IP,
+  CLIENT_MAC,
+  OTHER_MAC,
+  profileWith,
+  requestFrame,
+  SERVER_IP,
+  SERVER_MAC,
+} from "../../dhcp/packets.ts";
 import { startServer } from "../../dhcp/test-server.ts";
 
 const KNOWN = parseMac("00:0c:01:00:00:00");
@@ -137,6 +145,30 @@ describe("rate-limit", () => {
     const relayed = { type: "DHCPDISCOVER", giaddr: parseIpv4("10.0.0.9") } as const;
     for (let index = 0; index < 100; index++) sendFrame(requestFrame(relayed, from));
     expect(counters.replies.DHCPOFFER).toBe(100);
+  });
+
+  test("a router that passes renewals on is known after its first answer", () => {
+    const relays = [parseSubnet("10.0.0.0/24")];
+    const assignment = { address: CLIENT_IP, profile: profileWith() };
+    const limit = createRateLimitPlugin(RateLimitSchema.parse({}), {
+      now: () => 0,
+      seed: 1,
+      relays,
+    });
+    const nm = createNmPlugin({
+      findByMac: (mac) => (mac === CLIENT_MAC ? assignment : undefined),
+    });
+    const { admit, decide, observe } = createChain([limit, nm]);
+    const { counters, sendFrame } = startServer({
+      ...{ admit, decide, relays, onExchange: observe, onDrop: observe },
+    });
+    const way = { sourceMac: STRANGE, sourceIp: CLIENT_IP, destinationIp: SERVER_IP };
+    const renewal = requestFrame(
+      { type: "DHCPREQUEST", ciaddr: CLIENT_IP },
+      { ...way, destinationMac: SERVER_MAC },
+    );
+    for (let index = 0; index < 100; index++) sendFrame(renewal);
+    expect(counters.replies.DHCPACK).toBe(100);
   });
 
   test("what is off limits nobody", () => {

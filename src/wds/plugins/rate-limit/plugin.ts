@@ -73,7 +73,8 @@ export function createRateLimitPlugin(
     name: "rate-limit",
     admit: (ifindex, sender, knows) => limiter.admit(ifindex, sender, knows),
     observe: (event) => {
-      if (event.giaddr !== 0 && isExchangeEvent(event)) limiter.learnRelay(event.sourceMac);
+      const isPassedOn = event.chaddr !== event.sourceMac;
+      if (isPassedOn && isExchangeEvent(event)) limiter.learnRelay(event.sourceMac);
     },
   };
 }
@@ -82,7 +83,7 @@ class Limiter {
   readonly #now: () => number;
   readonly #isPort: (ifindex: number) => boolean;
   readonly #relays: readonly Ipv4Subnet[];
-  /** Who relayed a request that was answered. */
+  /** Who passed on a request that was answered: relay agents, and routers of clients that renew. */
   readonly #relayMacs: MacTable;
   readonly #ports: Buckets | undefined;
   readonly #macs: Buckets | undefined;
