@@ -31,7 +31,7 @@ export interface ReplyParts {
   /** What plugins add and take out. */
   readonly changes: ReplyOptions;
   /** Bytes of IP that the interface carries; absent: as many as the network's options say. */
-  readonly mtu?: number;
+  readonly mtu?: number | undefined;
   readonly counters: EncodeCounters;
 }
 

@@ -98,7 +98,11 @@ function writeDhcpOptions(
   const tail = reserveEchoes(writer, parts);
   writeMandatory(writer, request, reply, parts.serverIdentifier);
   if (reply.type !== "DHCPNAK") {
-    writeConfiguration(writer, { ...parts, assignment: reply.assignment, image });
+    const { serverIdentifier, changes, mtu, counters } = parts;
+    const { assignment } = reply;
+    // Field by field: to copy an object whole costs as much as to write the options.
+    const common = { request, reply, serverIdentifier, changes, mtu, counters, assignment, image };
+    writeConfiguration(writer, common);
   }
   writer.limit += tail.reserved;
   if (tail.clientIdentifier) echo(writer, request, OPTION.clientIdentifier);

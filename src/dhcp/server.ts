@@ -6,7 +6,12 @@
 
 import { IPV4_BROADCAST, type Ipv4Address, type Ipv4Subnet } from "../model/ipv4-address.ts";
 import { MAC_BROADCAST, type MacAddress } from "../model/mac-address.ts";
-import { readUdpFrame, writeUdpFrame } from "../net/frame.ts";
+import {
+  createUdpFrameHeader,
+  readUdpFrame,
+  type WritableUdpFrameHeader,
+  writeUdpFrame,
+} from "../net/frame.ts";
 import type { FrameSocket, ReceivedFrame } from "../net/frame-socket.ts";
 import {
   countDrop,
@@ -113,12 +118,13 @@ interface Server extends DhcpServerOptions {
   readonly policy: ReplyPolicy;
   readonly counters: DhcpCounters;
   readonly live: Exchange;
-  readonly hardwareAddress: MacAddress;
   readonly damping: NakDamping;
   readonly declines: Declines;
   readonly pending: PendingExchanges;
   readonly exchangeEvent: ExchangeEvent;
   readonly dropEvent: DropEvent;
+  /** Around every reply; only its destination and length change. */
+  readonly frameHeader: WritableUdpFrameHeader;
   giveUpReason: ServerDropReason;
 }
 
@@ -133,17 +139,18 @@ const FOREIGN_IDENTIFIER: ChainVerdict = { kind: "error", reason: "core.serverid
 
 function createServer(options: DhcpServerOptions): Server {
   const live = createExchange();
+  const { socket } = options;
   return {
     policy: DEFAULT_REPLY_POLICY,
     ...options,
     counters: options.counters ?? createDhcpCounters(),
     live,
-    hardwareAddress: options.socket.hardwareAddress,
     damping: new NakDamping(),
     declines: new Declines(),
     pending: new PendingExchanges(),
     exchangeEvent: createExchangeEvent(live),
     dropEvent: { ...createRequestEvent(live), reason: "" },
+    frameHeader: createUdpFrameHeader(socket.hardwareAddress, options.serverAddress, SERVER_PORT),
     giveUpReason: "pending.overflow",
   };
 }
@@ -199,7 +206,7 @@ function checkAddresses(server: Server, { udp }: Exchange): ServerDropReason | u
 }
 
 function isLocalMac(server: Server, mac: MacAddress): boolean {
-  return mac === server.hardwareAddress || server.localMacs?.includes(mac) === true;
+  return mac === server.frameHeader.sourceMac || server.localMacs?.includes(mac) === true;
 }
 
 /** True if datagrams to this address are for us. */
@@ -336,23 +343,20 @@ function transmit(
   // A relay may want to be the server that its clients renew with (RFC 5107).
   const override = request.serverIdentifierOverride;
   const serverIdentifier = override === 0 ? serverAddress : override;
-  const payloadLength = encodeReply(buffer, {
+  const { frameHeader } = server;
+  frameHeader.payloadLength = encodeReply(buffer, {
     request,
     reply,
     serverIdentifier,
     changes: context.replyOptions,
-    ...(server.mtu !== undefined && { mtu: server.mtu() }),
+    mtu: server.mtu?.(),
     counters: server.counters,
   });
-  const length = writeUdpFrame(buffer.bytes, buffer.view, {
-    sourceMac: server.hardwareAddress,
-    destinationMac: destination.mac,
-    sourceIp: sourceOf(server, exchange),
-    destinationIp: destination.address,
-    sourcePort: SERVER_PORT,
-    destinationPort: destination.port,
-    payloadLength,
-  });
+  frameHeader.sourceIp = sourceOf(server, exchange);
+  frameHeader.destinationMac = destination.mac;
+  frameHeader.destinationIp = destination.address;
+  frameHeader.destinationPort = destination.port;
+  const length = writeUdpFrame(buffer.bytes, buffer.view, frameHeader);
   socket.commit(length, replyPort(server, exchange, destination));
   return true;
 }

@@ -9,7 +9,13 @@
  */
 
 import { IPV4_BROADCAST, type Ipv4Address, readIpv4, writeIpv4 } from "../model/ipv4-address.ts";
-import { isGroupMac, type MacAddress, readMac, writeMac } from "../model/mac-address.ts";
+import {
+  isGroupMac,
+  MAC_BROADCAST,
+  type MacAddress,
+  readMac,
+  writeMac,
+} from "../model/mac-address.ts";
 import { checksumOf, foldSum, sumPseudoHeader, sumWords } from "./checksum.ts";
 import { FRAME_BYTES_MAX, type ReceivedFrame } from "./frame-socket.ts";
 
@@ -197,6 +203,24 @@ export interface UdpFrameHeader {
   readonly destinationPort: number;
   /** Octets already written at {@link UDP_PAYLOAD_OFFSET}. */
   readonly payloadLength: number;
+}
+
+/** A header to fill again and again. */
+export type WritableUdpFrameHeader = {
+  -readonly [Field in keyof UdpFrameHeader]: UdpFrameHeader[Field];
+};
+
+/** Makes a header from one source, with its destination and length still to be set. */
+export function createUdpFrameHeader(
+  sourceMac: MacAddress,
+  sourceIp: Ipv4Address,
+  sourcePort: number,
+): WritableUdpFrameHeader {
+  return {
+    ...{ sourceMac, sourceIp, sourcePort },
+    ...{ destinationMac: MAC_BROADCAST, destinationIp: IPV4_BROADCAST, destinationPort: 0 },
+    payloadLength: 0,
+  };
 }
 
 /**
