@@ -2,14 +2,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { join } from "node:path";
-import {
-  type Network,
-  NODE,
-  ROOT,
-  SERVER_INTERFACE,
-  type Server,
-  startServer,
-} from "./processes.ts";
+import { type Network, ROOT, SERVER_INTERFACE, type Server, startServer } from "./processes.ts";
 
 export const ADDRESS_BASE = "10.64.1.0";
 /** Where it answers relayed requests. */
@@ -21,11 +14,12 @@ const NETWORK =
 /** An inventory of 50,000 NICs in one range. */
 export const RANGE_INVENTORY = `${NETWORK}ranges: [{ mac: "00:0c:01:00:00:00", address: ${ADDRESS_BASE}, count: 50000 }]\n`;
 
+/** @param gcFile - where pauses for garbage are noted; without it, nothing watches */
 export async function startGoalstate(
   network: Network,
   folder: string,
   inventory: string,
-  nodeFlags: readonly string[] = [],
+  gcFile?: string,
 ): Promise<Server> {
   mkdirSync(folder, { recursive: true });
   const path = join(folder, "inventory.yaml");
@@ -33,17 +27,18 @@ export async function startGoalstate(
   const log = join(folder, "serve.log");
   const served = ["--interface", SERVER_INTERFACE, "--inventory", path];
   const data = ["--data", join(folder, "data")];
-  const command = [NODE, ...nodeFlags, join(ROOT, "src/cli/main.ts"), "serve", ...served, ...data];
+  const command = [join(ROOT, "bin/goalstate"), "serve", ...served, ...data];
   const isReady = () => readFileSync(log, "utf8").includes("ready\n");
-  return startServer(network.host, command, log, isReady);
+  const watch = `--import=${join(import.meta.dirname, "watch-gc.mjs")}`;
+  const env = gcFile === undefined ? {} : { NODE_OPTIONS: watch, BENCH_GC_FILE: gcFile };
+  const server = await startServer(network.host, command, log, isReady, env);
+  if (gcFile !== undefined) writeFileSync(gcFile, ""); // what was collected while it loaded is no pause in serving
+  return server;
 }
 
-/** Longest pause in milliseconds that `--trace-gc` wrote into a log. */
-export function longestPauseMs(log: string): number {
-  const pauses = [
-    ...readFileSync(log, "utf8").matchAll(/ MB, (?:pooled: [\d.]+ MB, )?([\d.]+) \//g),
-  ];
-  return Math.max(0, ...pauses.map(([, pause]) => Number(pause)));
+/** Longest pause for garbage since the server was ready, in milliseconds. */
+export function longestPauseMs(gcFile: string): number {
+  return Math.max(0, ...readFileSync(gcFile, "utf8").split("\n").map(Number));
 }
 
 /** Writes a file of individually named bindings; returns its path. */

@@ -91,21 +91,21 @@ export class Poller {
   async #dispatch(set: WaitSet, ready: number): Promise<void> {
     const busy = new Set<number>();
     this.#serve(set, ready, busy);
-    for (let round = 1; busy.size > 0 && this.#look(busy); round += 1) {
-      await nextTurn();
-      if (round % BUSY_ROUNDS_MAX !== 0) continue;
-      this.#serve(set, lookAtEpoll(set.epollFd, set.events), busy);
+    for (let round = 1; busy.size > 0; round += 1) {
+      await nextTurn(); // before the next look, so that what waits for a promise does not wait for a look as well
+      const isOthersTurn = round % BUSY_ROUNDS_MAX === 0;
+      if (isOthersTurn) this.#serve(set, lookAtEpoll(set.epollFd, set.events), busy);
+      if (!this.#look(busy)) break;
     }
   }
 
-  #serve({ events, wakeFd }: WaitSet, ready: number, busy: Set<number>): void {
+  #serve({ events, wakeFd }: WaitSet, ready: number, busy: Set<number>): void 
     for (let index = 0; index < ready; index += 1) {
       const flags = events.readUInt32LE(index * EPOLL_EVENT_BYTES);
       const fd = events.readInt32LE(index * EPOLL_EVENT_BYTES + 4);
       if (fd === wakeFd) readSync(fd, Buffer.alloc(8));
       else if (this.#handlers.get(fd)?.((flags & EPOLLERR) !== 0) === true) busy.add(fd);
     }
-  }
 
   /** @returns true as soon as one had something */
   #look(fds: ReadonlySet<number>): boolean {
