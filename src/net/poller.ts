@@ -99,13 +99,14 @@ export class Poller {
     }
   }
 
-  #serve({ events, wakeFd }: WaitSet, ready: number, busy: Set<number>): void 
+  #serve({ events, wakeFd }: WaitSet, ready: number, busy: Set<number>): void {
     for (let index = 0; index < ready; index += 1) {
       const flags = events.readUInt32LE(index * EPOLL_EVENT_BYTES);
       const fd = events.readInt32LE(index * EPOLL_EVENT_BYTES + 4);
       if (fd === wakeFd) readSync(fd, Buffer.alloc(8));
       else if (this.#handlers.get(fd)?.((flags & EPOLLERR) !== 0) === true) busy.add(fd);
     }
+  }
 
   /** @returns true as soon as one had something */
   #look(fds: ReadonlySet<number>): boolean {
