@@ -50,6 +50,16 @@ const INVENTORIES: readonly (readonly [name: string, text: string, line: string]
     `${NETWORK}\nranges: [{ ${A}, address: 10.77.255.0, count: 256 }]`,
     ": ranges[0]: address 10.77.255.255 is not a host address of 10.77.0.0/16 (network.subnet)",
   ],
+  [
+    "a wrong setting of a plugin",
+    `${NETWORK}\nchain: [hardware, nm, { plugin: log, settings: { rate: -1 } }]`,
+    ": chain[2].settings.rate (log): Too small: expected number to be >=0.01",
+  ],
+  [
+    "a plugin that cannot be loaded",
+    `${NETWORK}\nchain: [nm, { path: ./none.mjs }]`,
+    ": chain[1] (./none.mjs): the plugin cannot be loaded: there is no such file",
+  ],
   ["nothing", "", ": (top): Invalid input: expected object, received null"],
 ];
 
