@@ -20,6 +20,7 @@ import { type DataFolder, openDataFolder } from "./data-folder.ts";
 import { dhcpRoutes } from "./dhcp/routes.ts";
 import { type Fabric, startFabric } from "./fabric.ts";
 import { chooseHypervisor, type HypervisorChoice } from "./hypervisor-choice.ts";
+import { createMetrics, metricsRoutes } from "./metrics/metrics.ts";
 import { readYaml } from "./read-yaml.ts";
 import { requireRoot } from "./require-root.ts";
 
@@ -123,7 +124,11 @@ async function bringUp(
   });
   await using _control = await openControlServer({
     folder: data.path,
-    routes: [fabricRoutes(() => describeFabric(fabric)), dhcpRoutes(fabric.listNetworks)],
+    routes: [
+      fabricRoutes(() => describeFabric(fabric)),
+      dhcpRoutes(fabric.listNetworks),
+      metricsRoutes(createMetrics(packageJson.version, fabric.listNetworks)),
+    ],
     log,
   });
   const containers: string[] = [];

@@ -11,6 +11,7 @@ import { errorText, FabricError } from "../model/errors.ts";
 import { defaultDataFolder } from "./data-folder.ts";
 import { addDhcpCommands } from "./dhcp/commands.ts";
 import type { HypervisorChoice } from "./hypervisor-choice.ts";
+import { type MetricsAddress, parseMetricsAddress } from "./metrics/metrics-address.ts";
 import { addRelayCommand } from "./relay-command.ts";
 
 const EXIT_FAILED = 1;
@@ -32,6 +33,7 @@ interface ServeArguments {
   readonly interface: readonly string[];
   readonly ringFrames?: number;
   readonly inventory: string;
+  readonly metrics?: MetricsAddress;
   readonly data?: string;
   readonly logLevel: string;
 }
@@ -86,6 +88,7 @@ function createProgram(signal: AbortSignal): Command {
       "give each interface a ring of so many frames (default: 4096 if it is named, none if a pattern chose it)",
       parseRingFrames,
     )
+    .option("--metrics <address:port>", "serve Prometheus metrics there, too", readMetricsAddress)
     .addOption(logLevel().default("info"))
     .action((options: ServeArguments) => serve(options, signal));
   addDhcpCommands(program, { environment: process.env, print, warn });
@@ -105,6 +108,14 @@ function warn(line: string): void {
 function usageLine(text: string): string {
   const line = text.trim().replaceAll(/\s*\n\s*/g, " ");
   return `${line.replace(/^error: /, "goalstate: ")}\n`;
+}
+
+function readMetricsAddress(text: string): MetricsAddress {
+  try {
+    return parseMetricsAddress(text);
+  } catch (error) {
+    throw new InvalidArgumentError(errorText(error));
+  }
 }
 
 function parseSeconds(text: string): number {
@@ -144,6 +155,7 @@ async function serve(options: ServeArguments, signal: AbortSignal): Promise<void
     inventoryPath: options.inventory,
     data: options.data ?? defaultDataFolder(serveFolderName(options.interface), process.env),
     ...(options.ringFrames !== undefined && { ringFrames: options.ringFrames }),
+    ...(options.metrics !== undefined && { metrics: options.metrics }),
     print,
     log: createLog(options.logLevel),
     onHangup,

@@ -30,6 +30,8 @@ import { dhcpRoutes } from "./dhcp/routes.ts";
 import { type DhcpNetwork, holdServerPort } from "./dhcp-service.ts";
 import { startHttpServices } from "./http-services.ts";
 import type { InventoryContainers } from "./inventory-containers.ts";
+import { createMetrics, metricsRoutes, openMetricsServer } from "./metrics/metrics.ts";
+import type { MetricsAddress } from "./metrics/metrics-address.ts";
 import { openPlatformAddresses } from "./platform-addresses.ts";
 import { requireInterface } from "./require-interface.ts";
 import { requireRoot } from "./require-root.ts";
@@ -43,6 +45,8 @@ export interface ServeOptions {
   /** Frames that each interface's ring holds; absent: as many as suit it. */
   readonly ringFrames?: number;
   readonly inventoryPath: string;
+  /** Where metrics are served on TCP, beside the control socket. */
+  readonly metrics?: MetricsAddress;
   readonly data: string;
   readonly print: (line: string) => void;
   readonly log: Logger;
@@ -69,12 +73,19 @@ export async function runServe(options: ServeOptions): Promise<void> {
   await using running = await startServices({ options, selectors, links, data, file, journal });
   using _hangup = options.onHangup(() => void running.inventory.reload());
   const networks = [...options.interfaces];
-  const info = { command: "serve", networks, pid: process.pid, version: packageJson.version };
+  const { version } = packageJson;
+  const info = { command: "serve", networks, pid: process.pid, version };
+  const views = () => [running.view];
+  const metrics = createMetrics(version, views);
   await using _control = await openControlServer({
     folder: data.path,
-    routes: [fabricRoutes(() => info), dhcpRoutes(() => [running.view])],
+    routes: [fabricRoutes(() => info), dhcpRoutes(views), metricsRoutes(metrics)],
     log,
   });
+  await using opened = new AsyncDisposableStack();
+  if (options.metrics !== undefined) {
+    opened.use(await openMetricsServer(options.metrics, metrics, log));
+  }
   print("ready");
   await Promise.race([aborted(signal), running.served.ended]);
   await running.served[Symbol.asyncDispose]();

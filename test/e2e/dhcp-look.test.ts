@@ -2,16 +2,18 @@
 import { chmodSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { askControl } from "../../src/cli/control/control-client.ts";
 import { DROP_REASONS } from "../../src/cli/dhcp/reasons.ts";
 import { canMakeNamespaces, ip } from "../net/namespaces.ts";
 import { temporaryFolder } from "../temporary-folder.ts";
-import { finish, GOALSTATE } from "./processes.ts";
+import { finish, GOALSTATE, run } from "./processes.ts";
 import { INTERFACE, makeServeNetwork, NETWORK, type ServeNetwork } from "./serve-network.ts";
 
 const MAC = "00:0c:01:02:03:04";
 const STRANGER = "00:0c:01:99:99:99";
 const NICS = `nics: [{ mac: "${MAC}", address: 10.77.10.1, container: web-0, hostname: web-0 }]`;
 const INVENTORY = `${NETWORK}\n${NICS}\n`;
+const METRICS = "127.0.0.1:9547";
 const TEST_TIMEOUT_MS = 60_000;
 
 /** One attempt of udhcpc; its script does nothing. */
@@ -28,7 +30,7 @@ function look(network: ServeNetwork, ...args: readonly string[]) {
 
 describe.skipIf(!canMakeNamespaces && !process.env["CI"])("looking inside (needs root)", () => {
   test(
-    "after a kill -9 and a new start, explain tells each answer and silence, and counters count them",
+    "after a kill -9 and a new start, explain, counters and metrics tell each answer and silence",
     async () => {
       using network = makeServeNetwork(MAC);
       const killed = await network.serve(INVENTORY);
@@ -37,15 +39,24 @@ describe.skipIf(!canMakeNamespaces && !process.env["CI"])("looking inside (needs
       const nobody = await look(network, "explain", MAC);
       expect([nobody.code, nobody.stdout]).toEqual([1, ""]);
       expect(nobody.stderr).toMatch(/^goalstate: No fabric runs on .*; start one with .*\n$/);
-      await using _server = await network.serve(INVENTORY);
+      ip("-n", network.host, "link", "set", "dev", "lo", "up");
+      const command = [...network.command(INVENTORY), "--metrics", METRICS];
+      await using server = run(command, network.host);
+      await server.says("ready\n");
       expect(statSync(join(network.folder, "data", "control.sock")).mode & 0o777).toBe(0o600);
-      const before = await look(network, "explain", MAC);
-      expect(before.stdout).toContain(`Nothing was seen from ${MAC} on ${INTERFACE}.`);
-      expect(before.stdout).toContain(`tcpdump -eni ${INTERFACE} udp port 67`);
       await udhcpc(network, MAC);
       await udhcpc(network, STRANGER);
 
-      const known = await look(network, "explain", MAC.toUpperCase());
+      const fetchMetrics = `fetch("http://${METRICS}/metrics").then(async (r) => console.log(await r.text()))`;
+      const all = await Promise.all([
+        look(network, "explain", MAC.toUpperCase()),
+        look(network, "explain", STRANGER, "--json"),
+        look(network, "explain", "00:11:22:33:44:55"),
+        look(network, "counters", "--json"),
+        finish([process.execPath, "-e", fetchMetrics], network.host),
+      ]);
+      expect(all.map(({ code }) => code)).toEqual([0, 0, 0, 0, 0]);
+      const [known, stranger, other, counters, metrics] = all;
       const asked = String.raw`^\S+Z  ${INTERFACE}  `;
       const steps = String.raw`\n    hardware  next: .*\n    nm        assigned: .*\n`;
       expect(known.stdout).toMatch(
@@ -60,7 +71,6 @@ describe.skipIf(!canMakeNamespaces && !process.env["CI"])("looking inside (needs
       const [title] = known.stdout.split("\n");
       expect(title).toBe(`${MAC} (web-0), the latest last:`);
 
-      const stranger = await look(network, "explain", STRANGER, "--json");
       const { meaning, advice } = DROP_REASONS["nic.unknown"];
       expect(JSON.parse(stranger.stdout)).toMatchObject({
         mac: STRANGER,
@@ -75,10 +85,8 @@ describe.skipIf(!canMakeNamespaces && !process.env["CI"])("looking inside (needs
         ],
       });
 
-      const other = await look(network, "explain", "00:11:22:33:44:55");
       expect(other.stdout).toMatch(new RegExp(`^  .*  ${STRANGER}  .* silence: nic.unknown$`, "m"));
       expect(other.stdout).toMatch(new RegExp(`^  .*  ${MAC}  .* DHCPACK 10.77.10.1$`, "m"));
-      const counters = await look(network, "counters", "--json");
       expect(JSON.parse(counters.stdout)).toMatchObject({
         networks: [
           {
@@ -90,8 +98,9 @@ describe.skipIf(!canMakeNamespaces && !process.env["CI"])("looking inside (needs
           },
         ],
       });
-      const all = [before, known, stranger, other, counters];
-      expect(all.map(({ code }) => code)).toEqual(all.map(() => 0));
+      const offers = `goalstate_dhcp_replies_total{network="${INTERFACE}",type="DHCPOFFER"} 1\n`;
+      expect(metrics.stdout).toContain(offers);
+      expect(await askControl(join(network.folder, "data"), "/metrics")).toContain(offers);
     },
     TEST_TIMEOUT_MS,
   );
