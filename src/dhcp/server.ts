@@ -318,13 +318,14 @@ function sendReply(server: Server, exchange: Exchange, reply: Reply): Dropped {
   const { counters } = server;
   const yiaddr = yiaddrOf(reply);
   const destination = replyDestination(request, context, { type: reply.type, yiaddr });
-  if (!transmit(server, exchange, reply, destination)) return "tx.nobuffer";
-  counters.replies[reply.type]++;
-  if (reply.type === "DHCPACK") server.declines.acknowledged(request.chaddr, server.now());
   if (reply.type === "DHCPNAK") {
+    // First, for a client that heard the broadcast may have closed its socket: its kernel then sends us an ICMP error.
     const copy = nakCopyDestination(request, context);
     if (copy !== undefined && transmit(server, exchange, reply, copy)) counters.nakCopies++;
   }
+  if (!transmit(server, exchange, reply, destination)) return "tx.nobuffer";
+  counters.replies[reply.type]++;
+  if (reply.type === "DHCPACK") server.declines.acknowledged(request.chaddr, server.now());
   reportExchange(server, exchange, reply);
   return undefined;
 }

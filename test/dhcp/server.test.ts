@@ -195,13 +195,13 @@ describe("serveDhcp(), the exchange", () => {
     expect(reply.message.yiaddr).toBe(CLIENT_IP);
   });
 
-  test("refuses a renewal twice: for all, and for the address the client listens on", () => {
+  test("refuses a renewal twice: first to the address the client listens on, then for all", () => {
     const { inventory, counters, send } = startServer();
     inventory.set(CLIENT_MAC, parseIpv4("10.0.0.8"));
     const replies = send({ type: "DHCPREQUEST", ciaddr: CLIENT_IP }, UNICAST);
     expect(replies.map((reply) => messageTypeName(reply.message))).toEqual(["DHCPNAK", "DHCPNAK"]);
-    expect(replies.map((reply) => reply.destinationIp)).toEqual([IPV4_BROADCAST, CLIENT_IP]);
-    expect(replies.map((reply) => reply.destinationMac)).toEqual([MAC_BROADCAST, CLIENT_MAC]);
+    expect(replies.map((reply) => reply.destinationIp)).toEqual([CLIENT_IP, IPV4_BROADCAST]);
+    expect(replies.map((reply) => reply.destinationMac)).toEqual([CLIENT_MAC, MAC_BROADCAST]);
     expect(counters).toMatchObject({ nakCopies: 1, replies: { DHCPNAK: 1 } });
   });
 
@@ -515,7 +515,7 @@ describe("serveDhcp(), relays", () => {
     });
     const wrong = send({ ...spec, ciaddr: OTHER_IP }, { ...routed, sourceIp: OTHER_IP });
     expect(wrong.map(({ message }) => messageTypeName(message))).toEqual(["DHCPNAK", "DHCPNAK"]);
-    expect(wrong[1]).toMatchObject({ destinationMac: RELAY_MAC, destinationIp: OTHER_IP });
+    expect(wrong[0]).toMatchObject({ destinationMac: RELAY_MAC, destinationIp: OTHER_IP });
   });
 
   test.each([

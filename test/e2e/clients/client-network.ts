@@ -18,7 +18,7 @@ export const SERVER = "168.63.129.16";
 const LIFE = [
   ...["DISCOVER", `OFFER ${ADDRESS}`, `REQUEST selecting ${ADDRESS}`, `ACK ${ADDRESS}`],
   ...[`REQUEST renewing ${ADDRESS}`, `ACK ${ADDRESS}`],
-  ...[`REQUEST renewing ${ADDRESS}`, "NAK", `NAK to ${ADDRESS}`],
+  ...[`REQUEST renewing ${ADDRESS}`, `NAK to ${ADDRESS}`, "NAK"],
   ...["DISCOVER", `OFFER ${MOVED}`, `REQUEST selecting ${MOVED}`, `ACK ${MOVED}`],
   `RELEASE ${MOVED}`,
 ];
@@ -49,6 +49,8 @@ export interface ClientNetwork extends AsyncDisposable {
   readonly network: ServeNetwork;
   /** Serves an inventory; one that is being served already is ended first. */
   serve(inventory: string): Promise<Running>;
+  /** Lets the running server read another inventory; once for each server. */
+  reload(inventory: string): Promise<void>;
   /** What was said so far, retransmissions left out. */
   conversation(): string[];
   exchanges(): Exchange[];
@@ -80,6 +82,11 @@ export async function makeClientNetwork(mac = MAC): Promise<ClientNetwork> {
       await endServer();
       server = await network.serve(text);
       return server;
+    },
+    reload: async (text) => {
+      network.command(text); // writes the file that is served
+      server?.kill("SIGHUP");
+      await server?.says('"msg":"inventory reloaded"');
     },
     conversation,
     exchanges,
@@ -212,7 +219,7 @@ export async function liveThrough(
   renewNow();
   await net.hears(LIFE.slice(0, RENEWED));
 
-  await net.serve(inventory(MOVED));
+  await net.reload(inventory(MOVED));
   renewNow();
   await net.hears(LIFE.slice(0, MOVED_ON));
   await machine.has(MOVED);

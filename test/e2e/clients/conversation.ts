@@ -58,7 +58,12 @@ export function readConversation(pcap: string): Exchange[] {
     if (seen.has(key)) continue;
     if (/^(ACK|RELEASE)/.test(words)) seen.clear();
     else seen.add(key);
-    exchanges.push({ words, fields });
+    // A client may answer the first NAK of two before the second is out.
+    const first = exchanges.findIndex(
+      (said) => said.words.startsWith("NAK to") && said.fields["dhcp.id"] === fields["dhcp.id"],
+    );
+    const place = words === "NAK" && first >= 0 ? first + 1 : exchanges.length;
+    exchanges.splice(place, 0, { words, fields });
   }
   return exchanges;
 }

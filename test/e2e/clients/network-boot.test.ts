@@ -134,7 +134,7 @@ describe.skipIf(!canRunClients)(
         expect(http.stdout()).toContain("GET /ipxe.efi");
         expect(net.conversation()).toEqual([...LEASE, ...LEASE]);
         expect(bootData(net)).toEqual([
-          ["HTTPClient", "0.0.0.0", ""],
+          ["HTTPClient", "0.0.0.0", `${HTTP}/ipxe.efi`],
           ["", "0.0.0.0", SCRIPT],
         ]);
       },

@@ -50,8 +50,8 @@ describe.skipIf(!canRun)(
       conversation.push(`REQUEST renewing ${ADDRESS}`, `ACK ${ADDRESS}`);
       await net.hears(conversation);
 
-      await net.serve(inventory(MOVED, NETWORK));
-      conversation.push(`REQUEST renewing ${ADDRESS}`, "NAK", `NAK to ${ADDRESS}`, ...said(MOVED));
+      await net.reload(inventory(MOVED, NETWORK));
+      conversation.push(`REQUEST renewing ${ADDRESS}`, `NAK to ${ADDRESS}`, "NAK", ...said(MOVED));
       await net.hears(conversation);
       await machine.has(MOVED);
 

@@ -92,7 +92,7 @@ export const REQUESTING: readonly Scenario[] = [
     { isGateway: true },
     send(renew(".5", { to: "GW" }), renewed()),
   ),
-  scenario("S31", "renew-changed", changed, send(renew(".5"), nak(), nak("M1 .5"))),
+  scenario("S31", "renew-changed", changed, send(renew(".5"), nak("M1 .5"), nak())),
   scenario("S32", "renew-with-54", send(renew(".5", { options: [[54, "S"]] }), renewed())),
   scenario("S33", "rebind-ok", send(rebind(".5"), renewed())),
   scenario("S34", "rebind-foreign-ciaddr", send(rebind("10.9.9.9"), nak())),
@@ -138,8 +138,8 @@ export const REQUESTING: readonly Scenario[] = [
     ),
     send(
       renew(".99", { options: [[82, [1, 1, 1]]] }),
-      nak("all", { order: [53, 54, 56] }),
       nak("M1 .99", { order: [53, 54, 56] }),
+      nak("all", { order: [53, 54, 56] }),
     ),
   ),
   scenario(
@@ -168,7 +168,7 @@ export const REQUESTING: readonly Scenario[] = [
     "S40",
     "moved-vm-new-ip-nm",
     changed,
-    send(renew(".5"), nak(), nak("M1 .5")),
+    send(renew(".5"), nak("M1 .5"), nak()),
     send(discover({ options: [[50, ".5"]] }), offer(".8")),
     send(select(".5"), nak()),
     send(discover({ xid: 2 }), offer(".8")),
