@@ -138,9 +138,14 @@ function udhcpc({ folder }: Chain, namespace: string, ...options: string[]): Run
   return run(["udhcpc", "-i", "eth0", "-f", ...patience, "-s", script, ...options], namespace);
 }
 
+/** Waits until all of this was said, in this order; on a busy machine, a client repeats itself in between. */
 async function hears(pcap: string, words: readonly string[]): Promise<void> {
-  const said = () => readConversation(pcap).map((exchange) => exchange.words);
-  await expect.poll(said, { timeout: 45_000, interval: 200 }).toEqual(words);
+  const heard = () => {
+    let count = 0;
+    for (const said of readConversation(pcap)) if (said.words === words[count]) count++;
+    return words.slice(0, count);
+  };
+  await expect.poll(heard, { timeout: 45_000, interval: 200 }).toEqual(words);
 }
 
 /** What the messages of a capture that a filter keeps have in each of these fields, each value once. */
@@ -233,7 +238,8 @@ describe.skipIf(skipped)("the relay agent (needs root and tshark)", () => {
         expect(given).toEqual([[address]]);
       }
       const words = readConversation(captures[1]!).map((exchange) => exchange.words);
-      expect(words.slice(-2)).toEqual(["RELEASE 10.77.3.5", "DISCOVER"]);
+      const since = words.indexOf("RELEASE 10.77.3.5");
+      expect(new Set(words.slice(since + 1))).toEqual(new Set(["DISCOVER"]));
     },
     TEST_TIMEOUT_MS,
   );
@@ -266,6 +272,7 @@ describe.skipIf(skipped)("the relay agent (needs root and tshark)", () => {
       await hears(mine, [...moved, "RELEASE 10.77.3.6"]);
       await chain.endCaptures();
       expect(valuesOf(mine, "dhcp.type == 2", ["dhcp.option.dhcp_server_id"])).toEqual([[SERVER]]);
+      expect(readConversation(mine).map((exchange) => exchange.words)).not.toContain("NAK");
     },
     TEST_TIMEOUT_MS,
   );
