@@ -178,9 +178,10 @@ function createReplyHandler(agent: Agent): (message: Uint8Array, source: Ipv4Add
     if (verdict.kind === "drop") return drop(agent, verdict.reason, chaddrOf(message), source);
     const payload = out.subarray(0, verdict.length);
     const deliver = (to: DeliveryAddress) => transmit(agent, payload, verdict, to);
+    // Before the broadcast: a client that has heard that closes the socket on which it renews.
+    if (verdict.copyTo !== undefined) deliver(verdict.copyTo);
     if (!deliver(verdict.to)) return drop(agent, "tx.nobuffer", chaddrOf(message), source);
     counters.delivered++;
-    if (verdict.copyTo !== undefined) deliver(verdict.copyTo);
   };
 }
 
