@@ -130,7 +130,8 @@ export function openDhcpService(network: DhcpNetwork, on: DhcpInterface): DhcpSe
 function openSocket(poller: Poller, on: DhcpInterface): PacketRing | PacketQueue {
   const { name: interfaceName, buffer = { kind: "ring" } } = on;
   const bootpOp = BOOTREQUEST;
-  const common = { ...on, interfaceName, udpPort: SERVER_PORT, bootpOp, poller } as const;
+  const udpPort = SERVER_PORT;
+  const common = { ...on, interfaceName, udpPort, bootpOp, hearsServers: true, poller } as const;
   if (buffer.kind === "queue") return openPacketQueue({ ...common, batch: buffer.batch });
   const { frames } = buffer;
   return openPacketRing({ ...common, ...(frames !== undefined && { receiveFrames: frames }) });

@@ -33,7 +33,7 @@ import {
   fillContext,
   fillEvent,
 } from "./exchange.ts";
-import { SERVER_PORT } from "./header.ts";
+import { CLIENT_PORT, SERVER_PORT } from "./header.ts";
 import { countIgnoredOptions } from "./ignored-options.ts";
 import { NakDamping } from "./nak-damping.ts";
 import { PendingExchanges } from "./pending-exchanges.ts";
@@ -179,8 +179,12 @@ function drop(server: Server, exchange: Exchange, ifindex: number, reason: strin
 
 function answerFrame(server: Server, exchange: Exchange, frame: ReceivedFrame): Dropped {
   const { udp, request } = exchange;
+  const frameReason = readUdpFrame(frame, udp, SERVER_PORT);
+  if (frameReason === "udp.port" && udp.destinationPort === CLIENT_PORT) {
+    return udp.sourceIp === server.serverAddress ? "ip.spoof" : "rogue.server";
+  }
   const reason =
-    readUdpFrame(frame, udp, SERVER_PORT) ??
+    frameReason ??
     server.admit?.(frame.ifindex, udp) ??
     checkAddresses(server, exchange) ??
     readRequest(frame.bytes, frame.view, udp.payloadStart, udp.payloadEnd, request);

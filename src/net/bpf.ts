@@ -39,6 +39,37 @@ export function bootpFilter(port: number, op: number, snapLength: number): BpfIn
   ];
 }
 
+/** Where DHCP servers answer clients, and the first octet of what they say. */
+const CLIENT_PORT = 68;
+const BOOTREPLY = 2;
+
+/**
+ * As {@link bootpFilter}, and keeps what other servers say to clients on the same link as well: a server must know that
+ * it is not alone.
+ */
+export function serverFilter(port: number, op: number, snapLength: number): BpfInstruction[] {
+  return [
+    [LD_B_ABS, 0, 0, AD_PACKET_TYPE],
+    [JEQ, 14, 0, PACKET_OUTGOING],
+    [LD_H_ABS, 0, 0, 12],
+    [JEQ, 0, 12, 0x0800],
+    [LD_B_ABS, 0, 0, 23],
+    [JEQ, 0, 10, 17],
+    [LD_H_ABS, 0, 0, 20],
+    [JSET, 8, 0, 0x3fff],
+    [LDX_B_MSH, 0, 0, 14],
+    [LD_H_IND, 0, 0, 16],
+    [JEQ, 0, 2, port],
+    [LD_B_IND, 0, 0, 22],
+    [JEQ, 4, 3, op],
+    [JEQ, 0, 2, CLIENT_PORT],
+    [LD_B_IND, 0, 0, 22],
+    [JEQ, 1, 0, BOOTREPLY],
+    [RET, 0, 0, 0],
+    [RET, 0, 0, snapLength],
+  ];
+}
+
 /** For a UDP socket, whose filter sees a datagram from its UDP header on: keeps messages with this BOOTP `op`. */
 export function bootpDatagramFilter(op: number): BpfInstruction[] {
   return [

@@ -2,7 +2,7 @@
 import { closeSync } from "node:fs";
 import { FabricError } from "../model/errors.ts";
 import type { MacAddress } from "../model/mac-address.ts";
-import { bootpFilter, encodeBpf } from "./bpf.ts";
+import { bootpFilter, encodeBpf, serverFilter } from "./bpf.ts";
 import { FRAME_BYTES_MAX } from "./frame-socket.ts";
 import { findInterfaceIndex, readHardwareAddress } from "./interface-info.ts";
 import {
@@ -34,6 +34,8 @@ export interface PacketSocketOptions {
   /** UDP destination port and first payload octet (BOOTP `op`) of the frames to keep. */
   readonly udpPort: number;
   readonly bootpOp: 1 | 2;
+  /** True: what other DHCP servers say to clients is kept as well. */
+  readonly hearsServers?: boolean;
   /**
    * True: frames go straight to the device, past its queueing discipline, and one that it cannot take is refused and
    * counted; else it may be lost later without a word. For ports that are ours alone, where no traffic policy applies.
@@ -62,6 +64,7 @@ export function openPacketSocket<T>(
   prepare: (fd: number) => T,
 ): PacketSocket<T> {
   const { interfaceName, udpPort, bootpOp } = options;
+  const filter = options.hearsServers === true ? serverFilter : bootpFilter;
   const ifindex = options.ifindex ?? findInterfaceIndex(interfaceName);
   if (ifindex === undefined) {
     throw new FabricError(
@@ -72,7 +75,7 @@ export function openPacketSocket<T>(
   // Protocol 0 receives nothing yet.
   const fd = openSocket(AF_PACKET, SOCK_RAW, 0);
   try {
-    attachSocketFilter(fd, encodeBpf(bootpFilter(udpPort, bootpOp, FRAME_BYTES_MAX)));
+    attachSocketFilter(fd, encodeBpf(filter(udpPort, bootpOp, FRAME_BYTES_MAX)));
     setSocketFlag(fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, 1);
     if (options.bypassQueue === true) setSocketFlag(fd, SOL_PACKET, PACKET_QDISC_BYPASS, 1);
     const prepared = prepare(fd);

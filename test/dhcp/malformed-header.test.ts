@@ -1,4 +1,5 @@
 import { describe, expect } from "vitest";
+import { parseIpv4 } from "../../src/model/ipv4-address.ts";
 import { parseMac } from "../../src/model/mac-address.ts";
 import {
   DISCOVER,
@@ -43,6 +44,15 @@ const LENGTH: readonly MalformedRow[] = [
 
 const FIELDS: readonly MalformedRow[] = [
   { name: "M39 a reply from a guest", frame: frame(D, {}, put(0, 2)), drop: "rogue.server" },
+  {
+    name: "M39 what a server in a guest says to clients",
+    frame: frame(
+      D,
+      { sourcePort: 67, destinationPort: 68, sourceIp: parseIpv4("10.0.0.66") },
+      put(0, 2),
+    ),
+    drop: "rogue.server",
+  },
   { name: "M40 op 0", frame: frame(D, {}, put(0, 0)), drop: "bootp.op" },
   { name: "M40 op 3", frame: frame(D, {}, put(0, 3)), drop: "bootp.op" },
   ...[0, 6, 32, 255].map(

@@ -592,7 +592,8 @@ describe("serveDhcp(), silence", () => {
     ["RELEASE", { type: "DHCPRELEASE", ciaddr: CLIENT_IP }, UNICAST, "client.release"],
     ["a frame to another station", DISCOVER, { destinationMac: OTHER_MAC }, "l2.dst"],
     ["our own address as source", DISCOVER, { sourceIp: SERVER_IP }, "ip.spoof"],
-    ["port 68", DISCOVER, { destinationPort: 68 }, "udp.port"],
+    ["port 69", DISCOVER, { destinationPort: 69 }, "udp.port"],
+    ["port 68, where only servers send", DISCOVER, { destinationPort: 68 }, "rogue.server"],
   ])("%s", (_name, spec, envelope, want) => {
     const { counters, send, ask } = startServer();
     expect(send(spec, envelope)).toEqual([]);

@@ -1,7 +1,13 @@
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { type BpfInstruction, bootpFilter, DROP_ALL, encodeBpf } from "../../src/net/bpf.ts";
+import {
+  type BpfInstruction,
+  bootpFilter,
+  DROP_ALL,
+  encodeBpf,
+  serverFilter,
+} from "../../src/net/bpf.ts";
 import { readCapture } from "../../src/net/capture-file.ts";
 import { FRAME_BYTES_MAX } from "../../src/net/frame-socket.ts";
 import { requestFrame } from "../dhcp/packets.ts";
@@ -50,6 +56,30 @@ const DROPPED: readonly (readonly [name: string, input: BpfInput])[] = [
   ["a frame that ends before its op", { bytes: DISCOVER.subarray(0, 42) }],
   ["an empty frame", { bytes: new Uint8Array() }],
 ];
+
+describe("serverFilter()", () => {
+  const filter = serverFilter(67, 1, FRAME_BYTES_MAX);
+  const answer = changed([34, 0, 67, 0, 68], [42, 2]);
+
+  for (const [name, input] of [...KEPT, ["another server's reply", { bytes: answer }] as const]) {
+    test(`keeps ${name}`, () => expect(runBpf(filter, input).kept).toBe(FRAME_BYTES_MAX));
+  }
+  for (const [name, input] of [
+    ...DROPPED,
+    ["a request to the client's port", { bytes: changed([36, 0, 68]) }] as const,
+    ["a reply of ours", { bytes: answer, packetType: OUTGOING }] as const,
+    ["a frame that ends before a reply's op", { bytes: answer.subarray(0, 42) }] as const,
+    ["a third port", { bytes: changed([36, 0, 69]) }] as const,
+  ]) {
+    test(`drops ${name}`, () => expect(runBpf(filter, input).kept).toBe(0));
+  }
+
+  test("jumps forward only, inside the program", () => {
+    filter.forEach(([code, jt, jf], pc) => {
+      if ((code & 7) === 5) expect(pc + 1 + Math.max(jt, jf)).toBeLessThan(filter.length);
+    });
+  });
+});
 
 describe("bootpFilter()", () => {
   for (const [name, input] of KEPT) {

@@ -88,8 +88,9 @@ export const DROP_REASONS: Readonly<Record<ServerDropReason, ReasonText>> = {
     advice: MALFORMED,
   },
   "rogue.server": {
-    meaning: "The message is a server's reply (op 2), sent to the port of servers.",
-    advice: "Find out by its source address who answers DHCP there; a guest must not.",
+    meaning: "The message is a reply (op 2): another DHCP server answers on this link.",
+    advice:
+      "Find out by its source address who answers DHCP there; a guest must not. Beside another server of yours, it is expected.",
   },
   "bootp.op": { meaning: "The message is neither request nor reply (op).", advice: MALFORMED },
   "bootp.htype": {
