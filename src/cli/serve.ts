@@ -25,6 +25,7 @@ import { createReach, type Reach, reachByContact, reachByExchange } from "./boot
 import { openControlServer } from "./control/control-server.ts";
 import { fabricRoutes } from "./control/running-fabrics.ts";
 import { type DataFolder, openDataFolder } from "./data-folder.ts";
+import { readCounters } from "./dhcp/counters-document.ts";
 import type { DhcpNetworkView } from "./dhcp/network-view.ts";
 import { dhcpRoutes } from "./dhcp/routes.ts";
 import { type DhcpNetwork, holdServerPort } from "./dhcp-service.ts";
@@ -89,9 +90,7 @@ export async function runServe(options: ServeOptions): Promise<void> {
   print("ready");
   await Promise.race([aborted(signal), running.served.ended]);
   await running.served[Symbol.asyncDispose]();
-  const { counters, served } = running;
-  const drops = Object.fromEntries(counters.drops);
-  log.info({ ...counters, drops, frames: served.readFrames() }, "stopping");
+  log.info(readCounters(views()).networks[0], "stopping");
 }
 
 interface ServiceParts {
