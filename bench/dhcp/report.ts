@@ -1,4 +1,5 @@
 /** What a run found, as Markdown. */
+import { execFileSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { arch, cpus, release, totalmem } from "node:os";
 import { join } from "node:path";
@@ -53,4 +54,7 @@ export function writeReport(report: string): void {
   const [before] = text.split(BEGIN);
   const [, after] = text.split(END);
   writeFileSync(path, `${before}${BEGIN}\n\n${report}\n\n${END}${after}`);
+  execFileSync(join(ROOT, "node_modules/.bin/biome"), ["format", "--write", path], {
+    stdio: "ignore",
+  });
 }
