@@ -1,22 +1,27 @@
-/** The store contract over a {@link StoreEngine}: checks, group commit, watches, life cycle. */
+/** The store contract over a {@link StoreEngine}: checks, group commit, watches, leases, life cycle. */
+import { randomUUID } from "node:crypto";
 import { FabricError } from "../model/errors.ts";
-import type {
-  FabricStore,
-  GetResult,
-  KeyValue,
-  ListOptions,
-  ListResult,
-  OperationResult,
-  StoreStatus,
-  Transaction,
-  TransactionResult,
-  WatchItem,
+import {
+  type FabricStore,
+  type GetResult,
+  type Lease,
+  type LeaseOptions,
+  type ListOptions,
+  type ListResult,
+  type OperationResult,
+  type StoreStatus,
+  type Transaction,
+  type TransactionResult,
+  TXN_OPS_MAX,
+  type WatchItem,
 } from "./fabric-store.ts";
-import type { HistoryRow, StoreEngine } from "./store-engine.ts";
+import { LeaseBook, leaseLost, type StartTimer } from "./lease-book.ts";
+import { type HistoryRow, keyValueOf, type StoreEngine } from "./store-engine.ts";
 import {
   type CheckedOperation,
   type CheckedTransaction,
   checkKey,
+  checkLeaseTtl,
   checkPrefix,
   checkTransaction,
 } from "./store-rules.ts";
@@ -36,21 +41,23 @@ interface Queued {
 export class EmbeddedStore implements FabricStore {
   readonly #engine: StoreEngine;
   readonly #hub: WatchHub;
+  readonly #leases: LeaseBook;
   #queue: Queued[] = [];
   /** Why the store takes no more calls. */
   #refusal: FabricError | undefined;
   #closed = false;
 
-  constructor(engine: StoreEngine) {
+  constructor(engine: StoreEngine, startTimer: StartTimer = startUnrefTimer) {
     this.#engine = engine;
     this.#hub = new WatchHub(engine);
+    this.#leases = new LeaseBook(engine, startTimer, (id) => this.#expire(id));
   }
 
   async get(key: string, options: { readonly rev?: number } = {}): Promise<GetResult> {
     this.#assertOpen();
     checkKey(key);
     const rev = this.#readableRev(options.rev);
-    const kv = keyValue(this.#engine.readKey(key, rev));
+    const kv = keyValueOf(this.#engine.readKey(key, rev));
     return kv === undefined ? { rev } : { rev, kv };
   }
 
@@ -62,7 +69,7 @@ export class EmbeddedStore implements FabricStore {
     const limit = Math.max(1, options.limit ?? Number.MAX_SAFE_INTEGER - 1);
     const query = { prefix, rev, after: options.after ?? "", limit: limit + 1 };
     const rows = this.#engine.readRange(query);
-    const kvs = rows.slice(0, limit).map(keyValue);
+    const kvs = rows.slice(0, limit).map(keyValueOf);
     return { rev, kvs: kvs.filter((kv) => kv !== undefined), more: rows.length > limit };
   }
 
@@ -84,17 +91,22 @@ export class EmbeddedStore implements FabricStore {
     yield* this.#hub.watch(prefix, options.from, options.signal);
   }
 
+  async lease(ttlMs: number, { id }: LeaseOptions = {}): Promise<Lease> {
+    this.#assertOpen();
+    checkLeaseTtl(ttlMs);
+    if (id !== undefined) this.#leases.assertFree(id);
+    const row = { id: id ?? randomUUID(), ttlMs };
+    this.#flush();
+    this.#keep(() => this.#engine.putLease(row));
+    return this.#leases.hold(row, () => this.#revoke(row.id));
+  }
+
   async compact(upTo: number): Promise<void> {
     this.#assertOpen();
     this.#flush();
     if (upTo > this.#engine.rev) throw futureRevision(upTo, this.#engine.rev);
     if (upTo <= this.#engine.compactedRev) return;
-    try {
-      this.#engine.compact(upTo);
-    } catch (error) {
-      this.#failQueue([], error);
-      throw error;
-    }
+    this.#keepOrFail(() => this.#engine.compact(upTo));
   }
 
   async status(): Promise<StoreStatus> {
@@ -105,6 +117,7 @@ export class EmbeddedStore implements FabricStore {
       compactedRev: this.#engine.compactedRev,
       keyCount: this.#engine.countKeys(),
       watchCount: this.#hub.size,
+      leaseCount: this.#leases.size,
     };
   }
 
@@ -114,6 +127,7 @@ export class EmbeddedStore implements FabricStore {
     this.#flush();
     this.#refusal ??= new FabricError("ERR_STORE_CLOSED", "The store is closed");
     this.#hub.fail(this.#refusal);
+    this.#leases.close();
     this.#engine.close();
   }
 
@@ -131,7 +145,7 @@ export class EmbeddedStore implements FabricStore {
     const queue = this.#queue;
     this.#queue = [];
     if (queue.length === 0) return;
-    const results: TransactionResult[] = [];
+    const results: (TransactionResult | FabricError)[] = [];
     const written: HistoryRow[] = [];
     try {
       this.#engine.batch(() => {
@@ -141,8 +155,10 @@ export class EmbeddedStore implements FabricStore {
       this.#failQueue(queue, error);
       return;
     }
-    queue.forEach(({ resolve }, index) => {
-      resolve(results[index]!);
+    queue.forEach(({ resolve, reject }, index) => {
+      const result = results[index]!;
+      if (result instanceof FabricError) reject(result);
+      else resolve(result);
     });
     this.#hub.publish(written);
   }
@@ -155,14 +171,64 @@ export class EmbeddedStore implements FabricStore {
     const text = "The store stopped after a failed commit; restart to read what was kept";
     this.#refusal ??= new FabricError("ERR_STORE_FAILED", text, { cause: error });
     this.#hub.fail(this.#refusal);
+    this.#leases.close();
   }
 
-  #apply(transaction: CheckedTransaction, written: HistoryRow[]): TransactionResult {
+  /** Makes a change durable that is no transaction of a caller. */
+  #keep(work: () => void): void {
+    this.#keepOrFail(() => this.#engine.batch(work));
+  }
+
+  #keepOrFail(keep: () => void): void {
+    try {
+      keep();
+    } catch (error) {
+      this.#failQueue([], error);
+      throw error;
+    }
+  }
+
+  async #revoke(id: string): Promise<void> {
+    if (!this.#leases.has(id)) return;
+    this.#assertOpen();
+    this.#endLease(id);
+  }
+
+  /** Nobody waits for it, so an error must not escape: the store has noted it, or the lease is tried again. */
+  #expire(id: string): void {
+    if (this.#refusal !== undefined) return;
+    try {
+      this.#endLease(id);
+    } catch {
+      if (this.#refusal === undefined) this.#leases.postpone(id);
+    }
+  }
+
+  #endLease(id: string): void {
+    this.#flush();
+    const written: HistoryRow[] = [];
+    this.#keep(() => {
+      const keys = this.#engine.readLeaseKeys(id);
+      for (let start = 0; start < keys.length; start += TXN_OPS_MAX) {
+        const page = keys.slice(start, start + TXN_OPS_MAX);
+        const success = page.map((key) => ({ kind: "delete" as const, key }));
+        this.#apply({ compare: [], success, failure: [] }, written);
+      }
+      this.#engine.deleteLease(id);
+    });
+    this.#leases.end(id);
+    this.#hub.publish(written);
+  }
+
+  #apply(transaction: CheckedTransaction, written: HistoryRow[]): TransactionResult | FabricError {
     const ok = transaction.compare.every(({ key, modRev }) => this.#modRev(key) === modRev);
+    const operations = ok ? transaction.success : transaction.failure;
+    for (const operation of operations) {
+      const lease = operation.kind === "put" ? operation.lease : undefined;
+      if (lease !== undefined && !this.#leases.has(lease)) return leaseLost(lease, "it is gone");
+    }
     const rows: HistoryRow[] = [];
-    const results = (ok ? transaction.success : transaction.failure).map((operation) =>
-      this.#operate(operation, rows),
-    );
+    const results = operations.map((operation) => this.#operate(operation, rows));
     this.#engine.append(rows);
     written.push(...rows);
     return { ok, rev: this.#engine.rev, results };
@@ -174,24 +240,29 @@ export class EmbeddedStore implements FabricStore {
     const old = pending ?? this.#engine.readKey(key, this.#engine.rev);
     switch (operation.kind) {
       case "get": {
-        const kv = keyValue(old);
+        const kv = keyValueOf(old);
         return kv === undefined ? { kind: "get" } : { kind: "get", kv };
       }
       case "delete": {
         const existed = old?.text !== undefined;
-        if (existed) rows.push(this.#rowAfter(old, key, undefined));
+        if (existed) rows.push(this.#rowAfter(old, key, undefined, undefined));
         return { kind: "delete", existed };
       }
       case "put":
-        rows.push(this.#rowAfter(old, key, operation.text));
+        rows.push(this.#rowAfter(old, key, operation.text, operation.lease));
         return { kind: "put" };
     }
   }
 
-  #rowAfter(old: HistoryRow | undefined, key: string, text: string | undefined): HistoryRow {
+  #rowAfter(
+    old: HistoryRow | undefined,
+    key: string,
+    text: string | undefined,
+    lease: string | undefined,
+  ): HistoryRow {
     const rev = this.#engine.rev + 1;
-    if (old?.text === undefined) return { key, rev, createRev: rev, version: 1, text };
-    return { key, rev, createRev: old.createRev, version: old.version + 1, text };
+    if (old?.text === undefined) return { key, rev, createRev: rev, version: 1, text, lease };
+    return { key, rev, createRev: old.createRev, version: old.version + 1, text, lease };
   }
 
   #modRev(key: string): number {
@@ -200,10 +271,9 @@ export class EmbeddedStore implements FabricStore {
   }
 }
 
-function keyValue(row: HistoryRow | undefined): KeyValue | undefined {
-  if (row?.text === undefined) return undefined;
-  const { key, createRev, rev, version, text } = row;
-  return { key, value: JSON.parse(text), createRev, modRev: rev, version };
+function startUnrefTimer(milliseconds: number, callback: () => void): () => void {
+  const timer = setTimeout(callback, milliseconds).unref();
+  return () => clearTimeout(timer);
 }
 
 function futureRevision(rev: number, latest: number): FabricError {

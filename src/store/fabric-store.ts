@@ -3,9 +3,6 @@
  * write status, everybody else watches. The contract is what etcd also gives (ordered revisions,
  * compare-and-swap over several keys, watch from a revision), so that an engine can be replaced
  * without touching a caller.
- *
- * There is deliberately no `lease` here: a key that dies with its node means something only when
- * there are several nodes, and comes with the engine that serves them.
  */
 
 /** Most entries in each of `compare`, `success` and `failure` of one transaction. */
@@ -16,6 +13,10 @@ export const TXN_BYTES_MAX = 1024 * 1024;
 
 /** Longest key in bytes. */
 export const KEY_BYTES_MAX = 512;
+
+/** Shortest and longest time to live of a lease in milliseconds. */
+export const LEASE_TTL_MIN_MS = 100;
+export const LEASE_TTL_MAX_MS = 3_600_000;
 
 /** One key as it stood at some revision. */
 export interface KeyValue {
@@ -28,6 +29,27 @@ export interface KeyValue {
   readonly modRev: number;
   /** Number of writes since the key was created; 1 after the first. */
   readonly version: number;
+  /** The lease that the key dies with; absent: it stays until it is deleted. */
+  readonly lease?: string;
+}
+
+/**
+ * The life of whoever holds it, as the store sees it: keys that were put with a lease are deleted with it, all or none
+ * of them, at most {@link TXN_OPS_MAX} in one revision. A lease lives as long as its holder, and a holder that died without a word for its time to live longer. Its
+ * keys then go, unless the holder came back and took it up again.
+ */
+export interface Lease {
+  readonly id: string;
+  /** Resolves when the lease is gone or can no longer be kept: what was put with it must not be relied on. */
+  readonly lost: Promise<void>;
+  /** Gives it up at once. Of a lease that is gone, it does nothing. */
+  revoke(): Promise<void>;
+}
+
+/** Options of {@link FabricStore.lease}. */
+export interface LeaseOptions {
+  /** Take up this lease of an earlier run instead of a new one. */
+  readonly id?: string;
 }
 
 /** True if the key was last written by revision `modRev`; 0 means that the key must not exist. */
@@ -38,7 +60,13 @@ export interface Compare {
 
 /** One step of a transaction. A key may be written once per branch. */
 export type Operation =
-  | { readonly kind: "put"; readonly key: string; readonly value: unknown }
+  | {
+      readonly kind: "put";
+      readonly key: string;
+      readonly value: unknown;
+      /** Id of a living lease; a put without one takes the key out of the lease that it was in. */
+      readonly lease?: string;
+    }
   | { readonly kind: "delete"; readonly key: string }
   | { readonly kind: "get"; readonly key: string };
 
@@ -106,6 +134,8 @@ export interface StoreStatus {
   readonly keyCount: number;
   /** Watches that are being iterated now. */
   readonly watchCount: number;
+  /** Leases that live, or whose holder is gone and whose time is not yet over. */
+  readonly leaseCount: number;
 }
 
 /** Options of {@link FabricStore.list}. */
@@ -126,8 +156,8 @@ export interface ListOptions {
  * mutation should compare a revision.
  *
  * Rejections: `ERR_STORE_BAD_KEY`, `ERR_STORE_BAD_VALUE`, `ERR_STORE_TOO_LARGE`,
- * `ERR_STORE_COMPACTED`, `ERR_STORE_FUTURE_REVISION`, `ERR_STORE_FAILED`, `ERR_STORE_UNCERTAIN`,
- * `ERR_STORE_CLOSED`.
+ * `ERR_STORE_COMPACTED`, `ERR_STORE_FUTURE_REVISION`, `ERR_STORE_LEASE_LOST`, `ERR_STORE_FAILED`,
+ * `ERR_STORE_UNCERTAIN`, `ERR_STORE_CLOSED`.
  */
 export interface FabricStore extends AsyncDisposable {
   get(key: string, options?: { readonly rev?: number }): Promise<GetResult>;
@@ -144,6 +174,13 @@ export interface FabricStore extends AsyncDisposable {
     prefix: string,
     options: { readonly from: number; readonly signal: AbortSignal },
   ): AsyncIterable<WatchItem>;
+  /**
+   * Grants a lease, durably. Rejects with `ERR_STORE_LEASE_LOST` if `options.id` names one that is gone, or that somebody
+   * holds.
+   *
+   * @param ttlMs - how long its keys outlive a holder that died, {@link LEASE_TTL_MIN_MS} to {@link LEASE_TTL_MAX_MS}
+   */
+  lease(ttlMs: number, options?: LeaseOptions): Promise<Lease>;
   /** Forgets what was overwritten before `upTo`; that revision itself stays readable. */
   compact(upTo: number): Promise<void>;
   status(): Promise<StoreStatus>;

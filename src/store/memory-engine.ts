@@ -1,5 +1,5 @@
 /** History in memory: for unit tests and for runs that need not survive. */
-import type { HistoryRow, RangeQuery, StoreEngine } from "./store-engine.ts";
+import type { HistoryRow, LeaseRow, RangeQuery, StoreEngine } from "./store-engine.ts";
 
 /** A {@link StoreEngine} over a sorted key list and one row list per key. */
 export class MemoryEngine implements StoreEngine {
@@ -11,6 +11,7 @@ export class MemoryEngine implements StoreEngine {
   #rowsByKey = new Map<string, HistoryRow[]>();
   /** All rows by revision, then key. */
   #log: HistoryRow[] = [];
+  readonly #leases = new Map<string, LeaseRow>();
 
   readKey(key: string, rev: number): HistoryRow | undefined {
     return this.#rowsByKey.get(key)?.findLast((row) => row.rev <= rev);
@@ -39,6 +40,22 @@ export class MemoryEngine implements StoreEngine {
 
   countKeys(): number {
     return this.#keys.filter((key) => this.readKey(key, this.rev)?.text !== undefined).length;
+  }
+
+  readLeaseKeys(id: string): string[] {
+    return this.#keys.filter((key) => this.readKey(key, this.rev)?.lease === id);
+  }
+
+  readLeases(): LeaseRow[] {
+    return [...this.#leases.values()];
+  }
+
+  putLease(lease: LeaseRow): void {
+    this.#leases.set(lease.id, lease);
+  }
+
+  deleteLease(id: string): void {
+    this.#leases.delete(id);
   }
 
   append(rows: readonly HistoryRow[]): void {

@@ -6,10 +6,10 @@
  */
 import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { errorText, FabricError } from "../model/errors.ts";
-import type { HistoryRow, RangeQuery, StoreEngine } from "./store-engine.ts";
+import type { HistoryRow, LeaseRow, RangeQuery, StoreEngine } from "./store-engine.ts";
 
 /** Bumped when the tables change; PRAGMA user_version of the file. */
-const SCHEMA_VERSION = 1;
+const SCHEMA_VERSION = 2;
 
 /**
  * First character after every one that a key may have, so `prefix + KEY_END` is behind all keys
@@ -35,23 +35,38 @@ const SCHEMA = `
     compacted_rev INTEGER NOT NULL
   ) STRICT;
   INSERT INTO head VALUES (1, 0, 0);
-  PRAGMA user_version = ${SCHEMA_VERSION};
 `;
 
-const COLUMNS = "key, rev, create_rev AS createRev, version, value";
+/** Format 2 added leases. */
+const LEASES = `
+  ALTER TABLE history ADD COLUMN lease TEXT;
+  CREATE INDEX history_by_lease ON history (lease, key, rev) WHERE lease IS NOT NULL;
+  CREATE TABLE lease (
+    id     TEXT    PRIMARY KEY,
+    ttl_ms INTEGER NOT NULL
+  ) STRICT, WITHOUT ROWID;
+`;
+
+const COLUMNS = "key, rev, create_rev AS createRev, version, value, lease";
 
 /**
  * With one max(), SQLite takes the bare columns from the row that has the maximum (documented
  * behaviour).
  */
 const RANGE = `
-  SELECT key, max(rev) AS rev, create_rev AS createRev, version, value FROM history
+  SELECT key, max(rev) AS rev, create_rev AS createRev, version, value, lease FROM history
   WHERE key >= ? AND key > ? AND key < ? AND rev <= ?
   GROUP BY key HAVING value IS NOT NULL ORDER BY key LIMIT ?`;
 
 const COUNT = `
   SELECT count(*) AS count FROM
     (SELECT max(rev), value FROM history GROUP BY key HAVING value IS NOT NULL)`;
+
+/** The row of the lease must be the newest one of its key. */
+const LEASE_KEYS = `
+  SELECT DISTINCT key FROM history AS held WHERE lease = ?1 AND value IS NOT NULL AND NOT EXISTS
+    (SELECT 1 FROM history AS newer WHERE newer.key = held.key AND newer.rev > held.rev)
+  ORDER BY key`;
 
 const SUPERSEDED = `
   DELETE FROM history AS old WHERE rev < ?1 AND EXISTS
@@ -81,7 +96,7 @@ export class SqliteEngine implements StoreEngine {
       `SELECT ${COLUMNS} FROM history INDEXED BY history_by_rev
        WHERE rev >= ? AND key >= ? AND key < ? ORDER BY rev, key LIMIT ?`,
     );
-    this.#insert = prepare("INSERT INTO history VALUES (?, ?, ?, ?, ?)");
+    this.#insert = prepare("INSERT INTO history VALUES (?, ?, ?, ?, ?, ?)");
     this.#setRev = prepare("UPDATE head SET rev = ?");
     this.#readHead();
   }
@@ -103,9 +118,31 @@ export class SqliteEngine implements StoreEngine {
     return Number(this.#db.prepare(COUNT).get()?.["count"]);
   }
 
+  readLeaseKeys(id: string): string[] {
+    return this.#db
+      .prepare(LEASE_KEYS)
+      .all(id)
+      .map((row) => String(row["key"]));
+  }
+
+  readLeases(): LeaseRow[] {
+    return this.#db
+      .prepare("SELECT id, ttl_ms FROM lease ORDER BY id")
+      .all()
+      .map((row) => ({ id: String(row["id"]), ttlMs: Number(row["ttl_ms"]) }));
+  }
+
+  putLease({ id, ttlMs }: LeaseRow): void {
+    this.#db.prepare("INSERT OR REPLACE INTO lease VALUES (?, ?)").run(id, ttlMs);
+  }
+
+  deleteLease(id: string): void {
+    this.#db.prepare("DELETE FROM lease WHERE id = ?").run(id);
+  }
+
   append(rows: readonly HistoryRow[]): void {
-    for (const { key, rev, createRev, version, text } of rows) {
-      this.#insert.run(key, rev, createRev, version, text ?? null);
+    for (const { key, rev, createRev, version, text, lease } of rows) {
+      this.#insert.run(key, rev, createRev, version, text ?? null, lease ?? null);
       this.rev = rev;
     }
   }
@@ -188,9 +225,12 @@ function openDatabase(path: string): DatabaseSync {
 
 function migrate(db: DatabaseSync): void {
   const version = Number(db.prepare("PRAGMA user_version").get()?.["user_version"]);
-  if (version === SCHEMA_VERSION) return;
-  if (version !== 0) throw new Error(`its format is ${version}, this program's ${SCHEMA_VERSION}`);
-  db.exec(SCHEMA);
+  if (version > SCHEMA_VERSION) {
+    throw new Error(`its format is ${version}, this program's ${SCHEMA_VERSION}`);
+  }
+  if (version < 1) db.exec(SCHEMA);
+  if (version < 2) db.exec(LEASES);
+  db.exec(`PRAGMA user_version = ${SCHEMA_VERSION}`);
 }
 
 function openError(path: string, cause: unknown): FabricError {
@@ -205,12 +245,13 @@ function openError(path: string, cause: unknown): FabricError {
 
 /** STRICT tables guarantee the column types, so this only names them. */
 function historyRow(row: Record<string, unknown>): HistoryRow {
-  const text = row["value"];
+  const { value: text, lease } = row;
   return {
     key: String(row["key"]),
     rev: Number(row["rev"]),
     createRev: Number(row["createRev"]),
     version: Number(row["version"]),
     text: typeof text === "string" ? text : undefined,
+    lease: typeof lease === "string" ? lease : undefined,
   };
 }

@@ -3,6 +3,8 @@
  * embedded-store.ts.
  */
 
+import type { KeyValue } from "./fabric-store.ts";
+
 /** One write of one key. `text` is JSON, or undefined if the write deleted the key. */
 export interface HistoryRow {
   readonly key: string;
@@ -10,6 +12,22 @@ export interface HistoryRow {
   readonly createRev: number;
   readonly version: number;
   readonly text: string | undefined;
+  /** The lease that the key dies with, of a row that is no deletion. */
+  readonly lease: string | undefined;
+}
+
+/** A lease as it is kept. */
+export interface LeaseRow {
+  readonly id: string;
+  readonly ttlMs: number;
+}
+
+/** What a row says of its key; undefined if it deleted it. */
+export function keyValueOf(row: HistoryRow | undefined): KeyValue | undefined {
+  if (row?.text === undefined) return undefined;
+  const { key, createRev, rev, version, text, lease } = row;
+  const kv = { key, value: JSON.parse(text), createRev, modRev: rev, version };
+  return lease === undefined ? kv : { ...kv, lease };
 }
 
 /** Which rows {@link StoreEngine.readRange} returns. */
@@ -34,6 +52,13 @@ export interface StoreEngine {
   /** Rows from revision `fromRev` on, ordered by revision, then key; at most `limit`. */
   readChanges(prefix: string, fromRev: number, limit: number): HistoryRow[];
   countKeys(): number;
+  /** Keys that exist now and are in this lease, in byte order. */
+  readLeaseKeys(id: string): string[];
+  readLeases(): LeaseRow[];
+  /** Adds a lease or changes its time to live; only inside {@link StoreEngine.batch}. */
+  putLease(lease: LeaseRow): void;
+  /** Only inside {@link StoreEngine.batch}. */
+  deleteLease(id: string): void;
   /** Appends the rows of the next revision; only inside {@link StoreEngine.batch}. */
   append(rows: readonly HistoryRow[]): void;
   /**

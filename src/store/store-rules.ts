@@ -4,6 +4,8 @@
 import { FabricError } from "../model/errors.ts";
 import {
   KEY_BYTES_MAX,
+  LEASE_TTL_MAX_MS,
+  LEASE_TTL_MIN_MS,
   type Operation,
   type Transaction,
   TXN_BYTES_MAX,
@@ -14,7 +16,12 @@ const KEY = /^\/[!-~]*$/;
 
 /** An operation whose value is already JSON text: what was checked is what is stored. */
 export type CheckedOperation =
-  | { readonly kind: "put"; readonly key: string; readonly text: string }
+  | {
+      readonly kind: "put";
+      readonly key: string;
+      readonly text: string;
+      readonly lease: string | undefined;
+    }
   | { readonly kind: "delete" | "get"; readonly key: string };
 
 /** A transaction that passed {@link checkTransaction}. */
@@ -58,6 +65,14 @@ export function checkTransaction(transaction: Transaction): CheckedTransaction {
   return checked;
 }
 
+/** @throws RangeError if a lease could not live that long */
+export function checkLeaseTtl(ttlMs: number): void {
+  if (Number.isInteger(ttlMs) && ttlMs >= LEASE_TTL_MIN_MS && ttlMs <= LEASE_TTL_MAX_MS) return;
+  throw new RangeError(
+    `a lease lives ${LEASE_TTL_MIN_MS} to ${LEASE_TTL_MAX_MS} whole milliseconds, not ${ttlMs}`,
+  );
+}
+
 function checkCount(branch: string, count: number): void {
   if (count <= TXN_OPS_MAX) return;
   throw new FabricError(
@@ -75,7 +90,8 @@ function checkBranch(branch: string, operations: readonly Operation[]): CheckedO
     if (written.has(operation.key)) throw writtenTwice(operation.key);
     written.add(operation.key);
     if (operation.kind === "delete") return { kind: "delete", key: operation.key };
-    return { kind: "put", key: operation.key, text: jsonText(operation.key, operation.value) };
+    const { key, value, lease } = operation;
+    return { kind: "put", key, text: jsonText(key, value), lease };
   });
 }
 

@@ -4,7 +4,7 @@
  */
 import { FabricError } from "../model/errors.ts";
 import { type StoreEvent, TXN_OPS_MAX, type WatchItem } from "./fabric-store.ts";
-import type { HistoryRow, StoreEngine } from "./store-engine.ts";
+import { type HistoryRow, keyValueOf, type StoreEngine } from "./store-engine.ts";
 
 /** Rows read at once; more than one revision can have, so that a page always holds a whole one. */
 const PAGE_ROWS = 10 * TXN_OPS_MAX;
@@ -125,7 +125,6 @@ export class WatchHub {
 }
 
 function storeEvent(row: HistoryRow): StoreEvent {
-  const { key, rev, createRev, version, text } = row;
-  if (text === undefined) return { kind: "delete", key, modRev: rev };
-  return { kind: "put", kv: { key, value: JSON.parse(text), createRev, modRev: rev, version } };
+  const kv = keyValueOf(row);
+  return kv === undefined ? { kind: "delete", key: row.key, modRev: row.rev } : { kind: "put", kv };
 }

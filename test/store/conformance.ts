@@ -330,6 +330,85 @@ export function storeConformance(open: () => FabricStore): void {
     await expect(slow.next()).rejects.toMatchObject({ code: "ERR_STORE_COMPACTED" });
   });
 
+  row("the keys of a lease go with it, and no others", async (store) => {
+    const lease = await store.lease(60_000);
+    const held = (key: string): Operation => ({ kind: "put", key, value: 1, lease: lease.id });
+    await write(store, held("/n/a"), held("/n/b"), put("/n/c", 1), held("/n/d"));
+    expect((await store.get("/n/a")).kv?.lease).toBe(lease.id);
+    expect((await store.get("/n/c")).kv).not.toHaveProperty("lease");
+    await write(store, put("/n/d", 2)); // out of the lease
+    await write(store, del("/n/b"));
+    await lease.revoke();
+    expect((await store.list("/n/")).kvs.map(({ key }) => key)).toEqual(["/n/c", "/n/d"]);
+    expect((await replay(store, "/n/", 4)).map(brief)).toEqual(["4 -/n/a"]);
+    expect((await store.status()).leaseCount).toBe(0);
+    await lease.lost;
+  });
+
+  row("granting and ending a lease without keys is no revision", async (store) => {
+    const lease = await store.lease(60_000);
+    expect(await store.status()).toMatchObject({ rev: 0, leaseCount: 1 });
+    await lease.revoke();
+    await lease.revoke();
+    expect((await store.status()).rev).toBe(0);
+  });
+
+  row("a put with a lease that is gone is refused, and those beside it are not", async (store) => {
+    const lease = await store.lease(60_000);
+    await lease.revoke();
+    const late = store.txn({ success: [{ kind: "put", key: "/a", value: 1, lease: lease.id }] });
+    const other = write(store, put("/b", 1));
+    await expect(late).rejects.toMatchObject({ code: "ERR_STORE_LEASE_LOST" });
+    expect((await other).rev).toBe(1);
+    expect((await store.get("/a")).kv).toBeUndefined();
+  });
+
+  row("a lease is held by one", async (store) => {
+    const { id } = await store.lease(60_000);
+    const lost = { code: "ERR_STORE_LEASE_LOST" };
+    await expect(store.lease(60_000, { id })).rejects.toMatchObject(lost);
+    await expect(store.lease(60_000, { id: "nobody" })).rejects.toMatchObject(lost);
+  });
+
+  row(
+    "a lease of many keys ends whole, and no revision has more than 100 of them",
+    async (store) => {
+      const lease = await store.lease(60_000);
+      for (let page = 0; page < 13; page++) {
+        const puts = Array.from({ length: 100 }, (_, index) => `/n/${page}-${index}`);
+        await write(
+          store,
+          ...puts.map((key) => ({ ...put(key, 1), lease: lease.id }) as Operation),
+        );
+      }
+      await lease.revoke();
+      expect((await store.list("/n/")).kvs).toEqual([]);
+      const items = await replay(store, "/n/", 14);
+      expect(items.map((item) => item.kind === "events" && item.events.length)).toEqual(
+        Array.from({ length: 13 }, () => 100),
+      );
+    },
+  );
+
+  row("a watch on another prefix sleeps through the end of a lease", async (store) => {
+    const lease = await store.lease(60_000);
+    await write(store, { kind: "put", key: "/n/a", value: 1, lease: lease.id });
+    const watch = store
+      .watch("/w", { from: 2, signal: AbortSignal.timeout(5_000) })
+      [Symbol.asyncIterator]();
+    await watch.next();
+    const next = watch.next();
+    await lease.revoke();
+    await write(store, put("/w", 1));
+    expect(brief((await next).value)).toBe("3 +/w");
+  });
+
+  row("a lease that could not be kept is refused", async (store) => {
+    for (const ttlMs of [0, 99, 1.5, 3_600_001, Number.NaN]) {
+      await expect(store.lease(ttlMs)).rejects.toThrow(RangeError);
+    }
+  });
+
   row("status counts keys that exist", async (store) => {
     await write(store, put("/a", 1), put("/b", 1));
     await write(store, del("/a"));
@@ -342,12 +421,16 @@ export function storeConformance(open: () => FabricStore): void {
     const watch = store.watch("/", { from: 1, signal })[Symbol.asyncIterator]();
     await watch.next();
     const waiting = watch.next();
+    const lease = await store.lease(60_000);
     const queued = write(store, put("/a", 1));
     await store[Symbol.asyncDispose]();
     await store[Symbol.asyncDispose]();
     expect((await queued).rev).toBe(1);
     const closed = { code: "ERR_STORE_CLOSED" };
     await expect(waiting).rejects.toMatchObject(closed);
+    await lease.lost;
+    await expect(lease.revoke()).rejects.toMatchObject(closed);
+    await expect(store.lease(60_000)).rejects.toMatchObject(closed);
     await expect(store.get("/a")).rejects.toMatchObject(closed);
     await expect(store.list("/")).rejects.toMatchObject(closed);
     await expect(write(store, put("/a", 1))).rejects.toMatchObject(closed);

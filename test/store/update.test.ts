@@ -19,6 +19,7 @@ function withTxn(store: FabricStore, txn: FabricStore["txn"]): FabricStore {
     get: (key, options) => store.get(key, options),
     list: (prefix, options) => store.list(prefix, options),
     watch: (prefix, options) => store.watch(prefix, options),
+    lease: (ttlMs, options) => store.lease(ttlMs, options),
     compact: (upTo) => store.compact(upTo),
     status: () => store.status(),
     txn,
