@@ -28,11 +28,12 @@ const inventory = parseInventory(
   "bench",
 );
 const resolver = createInventoryResolver(inventory, { isGateway: true });
+const isSlow = (mac: number) => (mac & 0xff_ffff) % SLOW_EVERY === 0;
 const slow: Plugin = {
   name: "slow",
   isAsynchronous: true,
-  resolve: ({ chaddr }) =>
-    (chaddr & 0xff_ffff) % SLOW_EVERY === 0 ? wait(SLOW_MS).then(() => NEXT) : NEXT,
+  knows: isSlow,
+  resolve: () => wait(SLOW_MS).then(() => NEXT),
 };
 const plugins = [createHardwarePlugin(resolver), createNmPlugin(resolver)];
 const socket = openPacketRing({

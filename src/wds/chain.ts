@@ -171,9 +171,7 @@ class ChainRunner {
   }
 
   #mayKnow(mac: MacAddress): boolean {
-    for (const { plugin } of this.#resolvers) {
-      if (plugin.knows === undefined || plugin.knows(mac) !== false) return true;
-    }
+    for (const { plugin } of this.#resolvers) if (!saysUnknown(plugin, mac)) return true;
     return false;
   }
 
@@ -186,7 +184,12 @@ class ChainRunner {
     for (let index = 0; index < steps.length; ) {
       if (index === this.#policyStart && run.assignment === undefined) return UNKNOWN;
       const step = steps[index]!;
-      if (step.isAsynchronous) return this.#goOn({ ...run }, index);
+      if (step.isAsynchronous) {
+        if (!isStranger(step, run)) return this.#goOn({ ...run }, index);
+        context.trail.add(step.plugin.name, "next", UNKNOWN_MAC);
+        index += 1;
+        continue;
+      }
       const way = this.#ask(step, run);
       if (way === END) return run.ended;
       index = this.#indexAfter(index, way);
@@ -300,6 +303,24 @@ function createStep(plugin: Plugin, phase: DecisionPhase, counter: PluginCounter
     budgetMs: plugin.budgetMs ?? PLUGIN_BUDGET_MS[phase],
     failure: Object.freeze({ kind: "error", reason: `plugin.${plugin.name}` }),
   };
+}
+
+const UNKNOWN_MAC = "it knows no such MAC";
+
+/** True if an asynchronous provider says at once that it would pass on: then the request is not copied for it. */
+function isStranger({ plugin, phase }: Step, { request }: Run): boolean {
+  return phase === "resolve" && saysUnknown(plugin, request.chaddr);
+}
+
+/** Only a clear false counts. */
+function saysUnknown(plugin: Plugin, mac: MacAddress): boolean {
+  try {
+    const answer: unknown = plugin.knows?.(mac);
+    if (isThenable(answer)) countRejection(answer, undefined);
+    return answer === false;
+  } catch {
+    return false;
+  }
 }
 
 function call({ plugin, phase }: Step, { request, context, assignment }: Run): unknown {

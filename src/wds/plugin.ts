@@ -72,8 +72,8 @@ export interface Plugin {
   /** Who is this? */
   resolve?(request: RequestView, context: ContextView): ResolveVerdict | Promise<ResolveVerdict>;
   /**
-   * False only if `resolve` would pass on every request of this address; tells strangers before their requests are read. A
-   * provider without it is taken to know everybody.
+   * False only if `resolve` would pass on every request of this address; tells strangers before their requests are read,
+   * and spares an asynchronous provider, and the request, the way to it. A provider without it is taken to know everybody.
    */
   knows?(mac: MacAddress): boolean;
   /** May it be answered now? */

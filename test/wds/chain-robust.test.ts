@@ -267,6 +267,32 @@ describe("an asynchronous plugin", () => {
     runOut();
   });
 
+  test("ahead of the others is not waited for by whom it says not to know", async () => {
+    const lookup: Plugin = {
+      name: "lookup",
+      isAsynchronous: true,
+      knows: (mac) => mac === CLIENT_MAC,
+      resolve: never,
+    };
+    const { ask, send, runOut } = startWith(lookup, NM);
+    for (let xid = 0; xid < 1000; xid++) ask({ ...GOOD, xid });
+    expect(send(DISCOVER)).toEqual([]);
+    runOut();
+    await settled();
+  });
+
+  test("whose `knows` throws is asked", async () => {
+    const knows = () => {
+      throw new Error("no");
+    };
+    const lookup: Plugin = { name: "lookup", isAsynchronous: true, knows, resolve: never };
+    const { send, runOut, counters } = startWith(lookup, NM);
+    expect(send(GOOD)).toEqual([]);
+    runOut();
+    await settled();
+    expect(counters.drops.get("plugin.lookup")).toBe(1);
+  });
+
   test("may answer at once, with a thenable that is no promise, or out of order", async () => {
     // biome-ignore lint/suspicious/noThenProperty: what libraries of promises return
     const thenable = { then: (done: (verdict: ChainVerdict) => void) => done(ASSIGNED) };
