@@ -230,7 +230,7 @@ describe.skipIf(!canMakeNamespaces && !process.env["CI"])("serve on interfaces (
       expect([one, two].map((guest) => guest.readReplies())).toEqual([[], []]);
       server.kill("SIGTERM");
       expect(await server.ended).toBe(0);
-      expect(server.stderr()).toContain('"drops":{"port.mismatch":2}');
+      expect(server.stderr()).toContain('"silences":{"port.mismatch":2}');
     },
     TEST_TIMEOUT_MS,
   );
@@ -271,7 +271,7 @@ describe.skipIf(!canMakeNamespaces && !process.env["CI"])("serve on interfaces (
       server.kill("SIGTERM");
       expect(await server.ended).toBe(0);
       expect(server.stderr()).toMatch(
-        new RegExp(`"received":${count},.*"frames":\\{"received":${count},`),
+        new RegExp(`"received":${count},.*"ring":\\{"received":${count},`),
       );
       expect(ip("-n", host, "-4", "addr")).not.toContain(PLATFORM[0]);
     },

@@ -30,7 +30,7 @@ describe.skipIf(!canRunClients)("perfdhcp (needs root, kea-admin and tshark)", (
     expect(await server.ended).toBe(0);
     // What perfdhcp sends again is what its own socket had no room for.
     const sent = /^Requests sent \+ resent: (\d+)$/m.exec(stdout)?.[1];
-    const frames = `"frames":{"received":${sent},"transmitted":${sent},"droppedByKernel":0,"transmitFailed":0}`;
+    const frames = `"ring":{"received":${sent},"transmitted":${sent},"droppedByKernel":0,"transmitFailed":0}`;
     expect(server.stderr()).toContain(frames);
     await net.check();
   });
