@@ -123,21 +123,26 @@ test("S108 soak: a million exchanges and a hundred thousand broken messages leav
     const fuzz = () => socket.inject(brokenFrame(numbers));
     setFlagsFromString("--expose-gc");
     const collectGarbage: () => void = runInNewContext("gc");
-    const memory = () => {
-      collectGarbage();
+    const memory = async () => {
+      // Memory of buffers is given back in the background, and counted as in use until then.
+      for (let turn = 0; turn < 5; turn++) {
+        collectGarbage();
+        await new Promise<void>((resolve) => setTimeout(resolve, 20));
+      }
       const { heapUsed, external, arrayBuffers, rss } = process.memoryUsage();
       return { heapUsed, external, arrayBuffers, rss };
     };
     // Long enough for every table to be full and all code to be compiled.
     for (let index = 0; index < EXCHANGES / 10; index++) exchange(index);
     for (let index = 0; index < FUZZED / 2; index++) fuzz();
-    const before = memory();
+    const before = await memory();
     for (let index = EXCHANGES / 10; index < EXCHANGES; index++) exchange(index);
     for (let index = FUZZED / 2; index < FUZZED; index++) fuzz();
-    const after = memory();
-    expect(after.heapUsed - before.heapUsed).toBeLessThan(2 * MIB);
-    expect(after.external - before.external).toBeLessThan(2 * MIB);
-    expect(after.arrayBuffers - before.arrayBuffers).toBeLessThan(2 * MIB);
+    const after = await memory();
+    // The smallest leak, eight octets an exchange, would be 7 MiB.
+    expect(after.heapUsed - before.heapUsed).toBeLessThan(6 * MIB);
+    expect(after.external - before.external).toBeLessThan(6 * MIB);
+    expect(after.arrayBuffers - before.arrayBuffers).toBeLessThan(6 * MIB);
     expect(after.rss - before.rss).toBeLessThan(32 * MIB);
   } finally {
     stop.abort();

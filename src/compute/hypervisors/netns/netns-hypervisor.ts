@@ -82,6 +82,8 @@ async function bootGuest(spec: VmSpec, agent: string, app: string | undefined): 
     stop: async () => {
       stopping = true;
       await removeNamespace(namespace);
+      // It may have been on its way into the namespace, where nobody saw it.
+      child.kill("SIGKILL");
       await exited;
     },
   };
