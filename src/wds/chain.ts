@@ -309,7 +309,8 @@ const UNKNOWN_MAC = "it knows no such MAC";
 
 /** True if an asynchronous provider says at once that it would pass on: then the request is not copied for it. */
 function isStranger({ plugin, phase }: Step, { request }: Run): boolean {
-  return phase === "resolve" && saysUnknown(plugin, request.chaddr);
+  if (phase !== "resolve" || plugin.knows === undefined) return false;
+  return saysUnknown(plugin, request.chaddr);
 }
 
 /** Only a clear false counts. */
