@@ -10,7 +10,7 @@
 
 import { IPV4_UNSPECIFIED, type Ipv4Address, writeIpv4 } from "../model/ipv4-address.ts";
 import { FILE_BYTES } from "./header.ts";
-import { OPTION, OPTION_DATA_MAX } from "./options.ts";
+import { encodeOption, OPTION } from "./options.ts";
 
 /** What runs on the client, after option 93 (IANA "Processor Architecture Types"). */
 export const BOOT_ARCHITECTURES = [
@@ -117,10 +117,10 @@ function assertName(place: string, name: string): void {
 /** Old ROMs read one octet past option 67, so their name carries a NUL; the others dislike it. */
 function pxeImage(name: string, server: Ipv4Address): BootImage {
   const options = [
-    encode(OPTION.vendorClass, PXE_CLASS),
-    encode(OPTION.vendorSpecific, PXE_USE_FILE),
+    encodeOption(OPTION.vendorClass, PXE_CLASS),
+    encodeOption(OPTION.vendorSpecific, PXE_USE_FILE),
     ...serverName(server, "\0"),
-    encode(OPTION.bootFile, TEXT.encode(`${name}\0`)),
+    encodeOption(OPTION.bootFile, TEXT.encode(`${name}\0`)),
   ];
   return { kind: "pxe", server, file: fileField(name), options };
 }
@@ -128,17 +128,17 @@ function pxeImage(name: string, server: Ipv4Address): BootImage {
 /** Without the vendor class, firmware takes the offer for one without HTTP boot (UEFI 2.10 section 24.7.3.1). */
 function httpImage(uri: string): BootImage {
   const options = [
-    encode(OPTION.vendorClass, HTTP_CLASS),
-    encode(OPTION.bootFile, TEXT.encode(uri)),
+    encodeOption(OPTION.vendorClass, HTTP_CLASS),
+    encodeOption(OPTION.bootFile, TEXT.encode(uri)),
   ];
   return { kind: "http", server: IPV4_UNSPECIFIED, file: fileField(uri), options };
 }
 
 function ipxeImage(script: string, server: Ipv4Address): BootImage {
   const options = [
-    encode(IPXE_ENCAPSULATED, IPXE_NO_PROXY),
+    encodeOption(IPXE_ENCAPSULATED, IPXE_NO_PROXY),
     ...serverName(server, ""),
-    encode(OPTION.bootFile, TEXT.encode(script)),
+    encodeOption(OPTION.bootFile, TEXT.encode(script)),
   ];
   return { kind: "ipxe", server, file: fileField(script), options };
 }
@@ -147,16 +147,12 @@ function serverName(server: Ipv4Address, end: string): Uint8Array[] {
   if (server === IPV4_UNSPECIFIED) return [];
   const octets = new Uint8Array(4);
   writeIpv4(octets, 0, server);
-  return [encode(OPTION.tftpServerName, TEXT.encode(octets.join(".") + end))];
+  return [encodeOption(OPTION.tftpServerName, TEXT.encode(octets.join(".") + end))];
 }
 
 /** The name with its NUL, or nothing: a cut name would load another file. */
 function fileField(name: string): Uint8Array {
   return name.length < FILE_BYTES ? TEXT.encode(name) : new Uint8Array();
-}
-
-function encode(code: number, data: Uint8Array): Uint8Array {
-  return Uint8Array.of(code, Math.min(data.length, OPTION_DATA_MAX), ...data);
 }
 
 /**

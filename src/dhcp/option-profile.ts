@@ -15,6 +15,7 @@ import {
 import { INFINITE_SECONDS } from "./header.ts";
 import {
   type ClasslessRoute,
+  encodeOption,
   encodeRoutes,
   OPTION,
   OPTION_DATA_MAX,
@@ -192,10 +193,6 @@ function encodeAddresses(code: number, addresses: readonly Ipv4Address[]): Uint8
 
 function encodeMtu(mtu: number): Uint8Array {
   return encodeOption(OPTION.interfaceMtu, Uint8Array.of(mtu >>> 8, mtu));
-}
-
-function encodeOption(code: number, data: Uint8Array): Uint8Array {
-  return Uint8Array.of(code, data.length, ...data);
 }
 
 function concatenate(pieces: readonly Uint8Array[]): Uint8Array {

@@ -135,6 +135,11 @@ export function joinsEqualCopies(code: number, instanceLength: number): boolean 
   return JOINS_EQUAL_COPIES[code]! && instanceLength < OPTION_DATA_MAX;
 }
 
+/** An option as it stands in a message: code, length, data of at most {@link OPTION_DATA_MAX} octets. */
+export function encodeOption(code: number, data: Uint8Array): Uint8Array {
+  return Uint8Array.of(code, data.length, ...data);
+}
+
 /** How a walk over an option area ended. */
 export type WalkEnd =
   | { readonly kind: "end" }

@@ -4,18 +4,7 @@ import { type Ipv4Address, writeIpv4 } from "../model/ipv4-address.ts";
 import { HEADER, MESSAGE_BYTES_MIN } from "./header.ts";
 import { indexOptions, joinOption, type OptionIndex } from "./option-index.ts";
 import { OPTION } from "./options.ts";
-
-/** Sub-options of option 82 that a relay agent writes (RFC 3046, 3527, 5010, 5107). */
-export const RELAY_OPTION = {
-  circuitId: 1,
-  remoteId: 2,
-  linkSelection: 5,
-  flags: 10,
-  serverIdentifierOverride: 11,
-} as const;
-
-/** The client sent its message to one address (RFC 5010 section 4). */
-export const RELAY_FLAG_UNICAST = 0x80;
+import { RELAY_FLAG_UNICAST, RELAY_OPTION } from "./relay-information.ts";
 
 /** Longest circuit-id or remote-id in octets: with both, everything fits into one instance of option 82. */
 export const RELAY_ID_BYTES_MAX = 64;

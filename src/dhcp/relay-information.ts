@@ -4,11 +4,18 @@ import { readIpv4 } from "../model/ipv4-address.ts";
 import { IGNORED } from "./ignored-options.ts";
 import { type DhcpRequest, NO_ADDRESS } from "./request.ts";
 
-const RELAY_LINK_SELECTION = 5;
-const RELAY_FLAG_UNICAST = 0x80;
-const RELAY_FLAGS = 10;
-const RELAY_SERVER_IDENTIFIER_OVERRIDE = 11;
-const RELAY_SOURCE_PORT = 19;
+/** Sub-options of option 82 that are read or written here (RFC 3046, 3527, 5010, 5107, 8357). */
+export const RELAY_OPTION = {
+  circuitId: 1,
+  remoteId: 2,
+  linkSelection: 5,
+  flags: 10,
+  serverIdentifierOverride: 11,
+  sourcePort: 19,
+} as const;
+
+/** The client sent its message to one address (RFC 5010 section 4). */
+export const RELAY_FLAG_UNICAST = 0x80;
 
 /** Forgets what an earlier message's relay said. */
 export function clearRelayInformation(request: DhcpRequest): void {
@@ -33,13 +40,13 @@ export function readRelayInformation(request: DhcpRequest): void {
       request.ignored |= IGNORED["rai.malformed"];
       return;
     }
-    if (code === RELAY_LINK_SELECTION && size === 4) {
+    if (code === RELAY_OPTION.linkSelection && size === 4) {
       request.linkSelection = readIpv4(bytes, cursor);
-    } else if (code === RELAY_FLAGS && size === 1) {
+    } else if (code === RELAY_OPTION.flags && size === 1) {
       request.relayedUnicast = (bytes[cursor]! & RELAY_FLAG_UNICAST) !== 0;
-    } else if (code === RELAY_SERVER_IDENTIFIER_OVERRIDE && size === 4) {
+    } else if (code === RELAY_OPTION.serverIdentifierOverride && size === 4) {
       request.serverIdentifierOverride = readIpv4(bytes, cursor);
-    } else if (code === RELAY_SOURCE_PORT) {
+    } else if (code === RELAY_OPTION.sourcePort) {
       request.relaySourcePort = true;
     }
     cursor += size;

@@ -20,23 +20,7 @@ const PACKET_OUTGOING = 4;
  * host sent. Bad frames that the kernel can see are cheapest dropped there; the rest is checked in code.
  */
 export function bootpFilter(port: number, op: number, snapLength: number): BpfInstruction[] {
-  return [
-    [LD_B_ABS, 0, 0, AD_PACKET_TYPE],
-    [JEQ, 11, 0, PACKET_OUTGOING],
-    [LD_H_ABS, 0, 0, 12],
-    [JEQ, 0, 9, 0x0800],
-    [LD_B_ABS, 0, 0, 23],
-    [JEQ, 0, 7, 17],
-    [LD_H_ABS, 0, 0, 20],
-    [JSET, 5, 0, 0x3fff],
-    [LDX_B_MSH, 0, 0, 14],
-    [LD_H_IND, 0, 0, 16],
-    [JEQ, 0, 2, port],
-    [LD_B_IND, 0, 0, 22],
-    [JEQ, 1, 0, op],
-    [RET, 0, 0, 0],
-    [RET, 0, 0, snapLength],
-  ];
+  return messageFilter([[port, op]], snapLength);
 }
 
 /** Where DHCP servers answer clients, and the first octet of what they say. */
@@ -48,23 +32,37 @@ const BOOTREPLY = 2;
  * it is not alone.
  */
 export function serverFilter(port: number, op: number, snapLength: number): BpfInstruction[] {
+  const answers = [CLIENT_PORT, BOOTREPLY] as const;
+  return messageFilter([[port, op], answers], snapLength);
+}
+
+/** @param kinds - ports and BOOTP ops of what is kept */
+function messageFilter(
+  kinds: readonly (readonly [port: number, op: number])[],
+  snapLength: number,
+): BpfInstruction[] {
+  const first = 10;
+  const drop = first + 3 * kinds.length;
+  const keep = drop + 1;
   return [
     [LD_B_ABS, 0, 0, AD_PACKET_TYPE],
-    [JEQ, 14, 0, PACKET_OUTGOING],
+    [JEQ, drop - 2, 0, PACKET_OUTGOING],
     [LD_H_ABS, 0, 0, 12],
-    [JEQ, 0, 12, 0x0800],
+    [JEQ, 0, drop - 4, 0x0800],
     [LD_B_ABS, 0, 0, 23],
-    [JEQ, 0, 10, 17],
+    [JEQ, 0, drop - 6, 17],
     [LD_H_ABS, 0, 0, 20],
-    [JSET, 8, 0, 0x3fff],
+    [JSET, drop - 8, 0, 0x3fff],
     [LDX_B_MSH, 0, 0, 14],
     [LD_H_IND, 0, 0, 16],
-    [JEQ, 0, 2, port],
-    [LD_B_IND, 0, 0, 22],
-    [JEQ, 4, 3, op],
-    [JEQ, 0, 2, CLIENT_PORT],
-    [LD_B_IND, 0, 0, 22],
-    [JEQ, 1, 0, BOOTREPLY],
+    ...kinds.flatMap(([port, op], index): BpfInstruction[] => {
+      const next = first + 3 * (index + 1);
+      return [
+        [JEQ, 0, 2, port],
+        [LD_B_IND, 0, 0, 22],
+        [JEQ, keep - next, drop - next, op],
+      ];
+    }),
     [RET, 0, 0, 0],
     [RET, 0, 0, snapLength],
   ];

@@ -1,49 +1,18 @@
 /** One request and what became of it: as it is kept, and as the commands show it. */
 import { z } from "zod";
 import {
-  type DecisionStep,
   type DropEvent,
   type ExchangeEvent,
   findMessageTypeName,
   isExchangeEvent,
 } from "../../dhcp/index.ts";
-import { formatIpv4, type Ipv4Address } from "../../model/ipv4-address.ts";
+import { formatIpv4 } from "../../model/ipv4-address.ts";
 import { formatMac, type MacAddress } from "../../model/mac-address.ts";
+import type { JournalEntry, JournalOutcome } from "../../wds/index.ts";
 import { explainReason, explainRefusal } from "./reasons.ts";
 
-/** What became of a request. */
-export type Outcome =
-  | {
-      readonly kind: "reply";
-      readonly type: string;
-      /** Absent in a DHCPNAK and in the answer to DHCPINFORM. */
-      readonly address?: Ipv4Address;
-      readonly nakReason?: string;
-    }
-  | { readonly kind: "drop"; readonly reason: string };
-
-/** One or more equal requests of a client, in memory of their own. */
-export interface Decision {
-  /** When it happened first and last, since the Unix epoch. */
-  readonly firstMs: number;
-  readonly lastMs: number;
-  readonly count: number;
-  /** Of the last one. */
-  readonly xid: number;
-  readonly ifindex: number;
-  /** Value of option 53; 0 if it was not read that far, or is absent. */
-  readonly requestType: number;
-  /** The client's state as its message shows it. */
-  readonly requestClass?: string;
-  /** The address that the client named. */
-  readonly wanted?: Ipv4Address;
-  readonly giaddr?: Ipv4Address;
-  readonly outcome: Outcome;
-  readonly steps: readonly DecisionStep[];
-}
-
 /** Copies what an observer is told. */
-export function keepDecision(event: ExchangeEvent | DropEvent, atMs: number): Decision {
+export function keepDecision(event: ExchangeEvent | DropEvent, atMs: number): JournalEntry {
   const { ifindex, xid, giaddr, requestType, requestClass, wanted } = event;
   return {
     ...{ firstMs: atMs, lastMs: atMs, count: 1, xid, ifindex, requestType },
@@ -55,7 +24,7 @@ export function keepDecision(event: ExchangeEvent | DropEvent, atMs: number): De
   };
 }
 
-function keepReply({ replyType, address, nakReason }: ExchangeEvent): Outcome {
+function keepReply({ replyType, address, nakReason }: ExchangeEvent): JournalOutcome {
   return {
     ...{ kind: "reply", type: replyType },
     ...(address !== 0 && { address }),
@@ -117,7 +86,7 @@ export type DecisionDocument = z.infer<typeof DecisionSchema>;
 
 /** Puts a decision into words. */
 export function describeDecision(
-  decision: Decision,
+  decision: JournalEntry,
   where: { readonly mac: MacAddress; readonly network: string; readonly port: string },
 ): DecisionDocument {
   const { firstMs, lastMs, count, xid, giaddr, requestClass, wanted, steps } = decision;
@@ -142,12 +111,12 @@ export function describeDecision(
   };
 }
 
-function messageName({ requestType, requestClass }: Decision): string {
+function messageName({ requestType, requestClass }: JournalEntry): string {
   if (requestType !== 0) return findMessageTypeName(requestType) ?? `message type ${requestType}`;
   return requestClass === "BOOTP" ? "BOOTREQUEST" : "unread message";
 }
 
-function describeOutcome(outcome: Outcome): DecisionDocument["outcome"] {
+function describeOutcome(outcome: JournalOutcome): DecisionDocument["outcome"] {
   if (outcome.kind === "drop") {
     return { kind: "silence", reason: outcome.reason, ...explainReason(outcome.reason) };
   }

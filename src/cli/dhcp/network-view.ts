@@ -2,8 +2,7 @@
 import type { DhcpCounters } from "../../dhcp/index.ts";
 import type { MacAddress } from "../../model/mac-address.ts";
 import type { FrameSocketCounters } from "../../net/frame-socket.ts";
-import type { PluginCounters } from "../../wds/index.ts";
-import type { Decision } from "./decision.ts";
+import type { JournalEntry, PluginCounters } from "../../wds/index.ts";
 
 /** One network that is answered: an interface of `serve`, or a VNET. */
 export interface DhcpNetworkView {
@@ -31,5 +30,5 @@ export interface ClientDecisions {
   /** The container that an answer to it named last. */
   readonly container?: string;
   /** Newest first. */
-  readonly entries: readonly Decision[];
+  readonly entries: readonly JournalEntry[];
 }

@@ -22,8 +22,8 @@ import type { Capture, CapturedFrame } from "../../net/capture.ts";
 import { type CaptureFrameSocket, openCaptureFrameSocket } from "../../net/capture-frame-socket.ts";
 import { createUdpFrame, readUdpFrame, UDP_PAYLOAD_OFFSET } from "../../net/frame.ts";
 import type { FrameSocket, TransmitBuffer } from "../../net/frame-socket.ts";
-import type { ChainOptions } from "../../wds/index.ts";
-import { type Decision, keepDecision } from "../dhcp/decision.ts";
+import type { ChainOptions, JournalEntry } from "../../wds/index.ts";
+import { keepDecision } from "../dhcp/decision.ts";
 import type { InventoryServer } from "../inventory-server.ts";
 import { CaptureClock } from "./capture-clock.ts";
 import { type CapturedReply, roleOf, withOurIdentifier } from "./captured-dhcp.ts";
@@ -53,7 +53,7 @@ export interface ReplayedRequest {
   readonly sourceMac: MacAddress;
   /** The client, if the message was read that far; else 0. */
   readonly chaddr: MacAddress;
-  readonly decision: Decision;
+  readonly decision: JournalEntry;
   /** Our reply. */
   readonly reply: DhcpMessage | undefined;
   /** What servers in the capture answered. */
@@ -81,7 +81,7 @@ interface Slot {
   readonly frame: CapturedFrame;
   readonly atMs: number;
   chaddr: MacAddress;
-  decision: Decision | undefined;
+  decision: JournalEntry | undefined;
   reply: DhcpMessage | undefined;
 }
 
