@@ -154,7 +154,7 @@ async function bringUp(
 
 /** Each demo starts afresh; only the milestones of earlier boots stay. */
 async function resetStore({ store, path }: DataFolder): Promise<void> {
-  for (const prefix of ["/containers/", "/nics/", "/vnets/", "/tenants/"]) {
+  for (const prefix of ["/containers/", "/on/", "/vnets/", "/macs/", "/tenants/"]) {
     const { kvs } = await store.list(prefix);
     await deleteKeys(
       store,

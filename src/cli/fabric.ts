@@ -68,6 +68,7 @@ export async function startFabric(options: FabricOptions): Promise<Fabric> {
   });
   const networkAgent = new NetworkAgent({
     ...{ store, onError },
+    node: NODE,
     namespacePrefix: prefix,
     canFilter: options.canFilter,
     startServices: (vnet) =>

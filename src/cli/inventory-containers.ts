@@ -12,6 +12,9 @@ import { wireContainerOf } from "./wire-view.ts";
 /** The tenant, VNET and role that the containers of an inventory belong to; an inventory has no such words. */
 const TENANT = "inventory";
 
+/** Its containers run where they run; nothing here places or starts them. */
+export const INVENTORY_PLACE = { node: TENANT, attempt: 1 } as const;
+
 /** Containers by source address. */
 export interface InventoryContainers extends WireDirectory {
   /** False for the many NICs of a range, which have no name of their own. */
@@ -66,7 +69,9 @@ function goalOf(fabricId: string, nic: InventoryNic, hostname: string | undefine
     role: container,
     instance: container,
     kind: "iaas",
-    node: TENANT,
+    ...INVENTORY_PLACE,
+    ...{ revision: 1, boot: 1 },
+    recovery: { retries: 0, moves: 0, failedNodes: [] },
     deploymentId: deriveGuid(fabricId, "deployment", TENANT),
     incarnation: 1,
     expectedState: "Started",

@@ -30,7 +30,7 @@ import type { DhcpNetworkView } from "./dhcp/network-view.ts";
 import { dhcpRoutes } from "./dhcp/routes.ts";
 import { type DhcpNetwork, holdServerPort } from "./dhcp-service.ts";
 import { startHttpServices } from "./http-services.ts";
-import type { InventoryContainers } from "./inventory-containers.ts";
+import { INVENTORY_PLACE, type InventoryContainers } from "./inventory-containers.ts";
 import { createMetrics, metricsRoutes, openMetricsServer } from "./metrics/metrics.ts";
 import type { MetricsAddress } from "./metrics/metrics-address.ts";
 import { openPlatformAddresses } from "./platform-addresses.ts";
@@ -257,6 +257,7 @@ async function storeHealth(
     state: health.state === "Ready" ? "Ready" : "AwaitingAgent",
     detail: `its agent reports ${health.state}`,
     sinceMs: Date.now(),
+    ...INVENTORY_PLACE,
     health,
   };
   await store.txn({

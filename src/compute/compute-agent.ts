@@ -40,6 +40,8 @@ export interface GuestHealth {
   readonly description?: string;
 }
 
+type StatusChange = Omit<ContainerStatus, "sinceMs" | "node" | "attempt">;
+
 interface ContainerWork {
   goal: ContainerGoal | undefined;
   status: ContainerStatus | undefined;
@@ -64,10 +66,20 @@ export class ComputeAgent implements AsyncDisposable {
 
   /** Follows goals and networks until `signal` aborts. */
   async run(signal: AbortSignal): Promise<void> {
-    const { store } = this.#options;
-    const nics = follow(store, "/nics/", (key, value) => this.#onNic(key, value), signal);
-    const goals = follow(store, "/containers/", (key, value) => this.#onGoal(key, value), signal);
-    await Promise.all([nics.ended, goals.ended]);
+    const { store, node } = this.#options;
+    const nics = follow(
+      store,
+      keys.nicStatuses(node),
+      (key, value) => this.#onNic(key, value),
+      signal,
+    );
+    const placements = follow(
+      store,
+      keys.placements(node),
+      (key, value) => this.#onPlacement(key, value),
+      signal,
+    );
+    await Promise.all([nics.ended, placements.ended]);
   }
 
   /** The container's goal, if it is placed here. */
@@ -118,8 +130,7 @@ export class ComputeAgent implements AsyncDisposable {
   }
 
   #onNic(key: string, value: unknown): void {
-    if (!key.endsWith("/status")) return;
-    const mac = key.split("/")[2] ?? "";
+    const mac = key.split("/").at(-1) ?? "";
     const status = value === undefined ? undefined : asDocument<NicStatus>(value);
     if (status === undefined || status.kind === "failed") this.#namespaces.delete(mac);
     else this.#namespaces.set(mac, status.namespace);
@@ -128,20 +139,25 @@ export class ComputeAgent implements AsyncDisposable {
     }
   }
 
-  #onGoal(key: string, value: unknown): void {
-    if (!key.endsWith("/goal")) return;
-    const container = key.split("/")[2] ?? "";
-    const goal = value === undefined ? undefined : asDocument<ContainerGoal>(value);
-    if (goal !== undefined && goal.node !== this.#options.node) return;
+  #onPlacement(key: string, value: unknown): void {
+    const container = key.split("/").at(-1) ?? "";
     const entry = this.#containers.get(container) ?? newWork();
-    entry.goal = goal;
     this.#containers.set(container, entry);
-    this.#enqueue(container);
+    this.#enqueue(container, async () => {
+      entry.goal = value === undefined ? undefined : await this.#readGoal(container);
+    });
   }
 
-  #enqueue(container: string): void {
+  async #readGoal(container: string): Promise<ContainerGoal | undefined> {
+    const { kv } = await this.#options.store.get(keys.containerGoal(container));
+    const goal = kv === undefined ? undefined : asDocument<ContainerGoal>(kv.value);
+    return goal?.node === this.#options.node ? goal : undefined;
+  }
+
+  #enqueue(container: string, first: () => Promise<void> = async () => undefined): void {
     const entry = this.#containers.get(container)!;
     entry.work = entry.work
+      .then(first)
       .then(() => this.#converge(container, entry))
       .catch(async (error: unknown) => {
         if (this.#stop.signal.aborted) return;
@@ -239,7 +255,7 @@ export class ComputeAgent implements AsyncDisposable {
   /** Applies a change that a guest caused, if there is one; `undefined` leaves the status as it is. */
   async #change(
     container: string,
-    change: (status: ContainerStatus) => Omit<ContainerStatus, "sinceMs"> | undefined,
+    change: (status: ContainerStatus) => StatusChange | undefined,
   ): Promise<void> {
     const entry = this.#containers.get(container);
     if (entry === undefined) return;
@@ -264,14 +280,15 @@ export class ComputeAgent implements AsyncDisposable {
   #update(
     container: string,
     entry: ContainerWork,
-    change: (status: ContainerStatus | undefined) => Omit<ContainerStatus, "sinceMs"> | undefined,
+    change: (status: ContainerStatus | undefined) => StatusChange | undefined,
   ): Promise<void> {
     const result = entry.writes.then(async () => {
       const before = entry.status;
       const changed = change(before);
       if (changed === undefined) return;
       const sinceMs = changed.state === before?.state ? before.sinceMs : this.#options.now();
-      const status = { ...changed, sinceMs };
+      const attempt = entry.goal?.attempt ?? before?.attempt ?? 0;
+      const status = { ...changed, sinceMs, node: this.#options.node, attempt };
       const key = keys.containerStatus(container);
       await this.#options.store.txn({ success: [{ kind: "put", key, value: status }] });
       entry.status = status;

@@ -26,6 +26,7 @@ interface Placement {
   readonly instance: string;
   readonly container: string;
   readonly node: string;
+  readonly boot: number;
 }
 
 /** Deploys and deletes tenants. It keeps nothing of its own: goals are in the store. */
@@ -59,8 +60,9 @@ export class ComputeManager {
       tenant: tenant.tenant,
       vnet: `${tenant.tenant}.${tenant.vnet.name}`,
       addressSpace: tenant.vnet.addressSpace,
-      nics: placements.map(({ container, instance }) => ({
+      nics: placements.map(({ container, instance, role }) => ({
         container,
+        role: role.name,
         hostname: hostName(instance),
       })),
     });
@@ -78,7 +80,13 @@ export class ComputeManager {
     const { kvs } = await store.list(`/containers/${tenant.tenant}.`);
     for (const { key, value } of kvs.filter((kv) => kv.key.endsWith("/goal"))) {
       if (asDocument<ContainerGoal>(value).tenant !== tenant.tenant) continue;
-      await store.txn({ success: [{ kind: "delete", key }] });
+      const { container, node } = asDocument<ContainerGoal>(value);
+      await store.txn({
+        success: [
+          { kind: "delete", key },
+          { kind: "delete", key: keys.placement(node, container) },
+        ],
+      });
     }
     await network.release(`${tenant.tenant}.${tenant.vnet.name}`);
     await store.txn({ success: [{ kind: "delete", key: keys.tenant(tenant.tenant) }] });
@@ -86,7 +94,7 @@ export class ComputeManager {
 
   async #place(tenant: TenantDescription): Promise<Placement[]> {
     const { nodes, trace } = this.#options;
-    const placements = tenant.roles
+    const chosen = tenant.roles
       .flatMap((role) =>
         Array.from({ length: role.instances }, (_, index) => ({
           role,
@@ -99,9 +107,12 @@ export class ComputeManager {
         container: containerName(tenant.tenant, instance),
         node: nodes[index % nodes.length] ?? "",
       }));
-    for (const { container, node, role } of placements) {
-      await trace.startBoot(container);
+    const placements: Placement[] = [];
+    for (const placement of chosen) {
+      const { container, node, role } = placement;
+      const boot = (await trace.startBoot(container)) ?? 0;
       trace.reach(container, "placed", { node, role: role.name });
+      placements.push({ ...placement, boot });
     }
     return placements;
   }
@@ -112,7 +123,7 @@ export class ComputeManager {
     nic: NicGoal,
     folder: string,
   ): Promise<void> {
-    const { store, trace } = this.#options;
+    const { store, trace, network } = this.#options;
     const { container } = placement;
     trace.reach(container, "network-allocated", {
       vnet: nic.vnet,
@@ -123,13 +134,21 @@ export class ComputeManager {
     const key = keys.containerGoal(container);
     await store.txn({
       compare: [{ key, modRev: 0 }],
-      success: [{ kind: "put", key, value: goal }],
+      success: [
+        { kind: "put", key, value: goal },
+        {
+          kind: "put",
+          key: keys.placement(goal.node, container),
+          value: { revision: goal.revision },
+        },
+        network.place(nic, goal.node),
+      ],
     });
   }
 
   #containerGoal(
     tenant: TenantDescription,
-    { role, instance, container, node }: Placement,
+    { role, instance, container, node, boot }: Placement,
     nic: NicGoal,
     folder: string,
   ): ContainerGoal {
@@ -142,6 +161,9 @@ export class ComputeManager {
       instance,
       kind: role.kind,
       node,
+      revision: 1,
+      attempt: 1,
+      boot,
       deploymentId: deriveGuid(fabricId, "deployment", tenant.tenant),
       incarnation: FIRST_INCARNATION,
       expectedState: "Started",
@@ -154,6 +176,7 @@ export class ComputeManager {
       hostname: nic.hostname,
       endpoints: role.endpoints,
       settings: role.settings,
+      recovery: { retries: 0, moves: 0, failedNodes: [] },
     };
   }
 }

@@ -17,24 +17,96 @@ export type ContainerState =
   | "Stopped"
   | "Failed";
 
-/** `/vnets/V`, written by the network manager. */
+/** `/nodes/N`, written by the node's agent and gone when the node is: it is put with the node's lease. */
+export interface NodeStatus {
+  readonly node: string;
+  /** On the network between the nodes; absent where there is one node only. */
+  readonly address?: string;
+  readonly faultDomain: string;
+  /** What containers may take of it. */
+  readonly cpus: number;
+  readonly memoryMib: number;
+  /** Which hypervisor runs its guests, for people. */
+  readonly hypervisor: string;
+  readonly version: string;
+  readonly pid: number;
+  /** Epoch milliseconds since when this agent runs. */
+  readonly sinceMs: number;
+}
+
+/**
+ * `/on/N/containers/C`, written by the compute manager in the transaction that changes the container's goal: an agent
+ * follows these of its own node and then reads the goal, so that its cost does not grow with the fabric.
+ */
+export interface Placement {
+  /** The goal's {@link ContainerGoal.revision}. */
+  readonly revision: number;
+}
+
+/** `/on/N/network`, written by the network agent of node N: what people must know of its ports. */
+export interface NodeNetworkStatus {
+  /** Ports that exist and stay blocked. */
+  readonly blockedPorts: readonly {
+    readonly namespace: string;
+    readonly port: string;
+    readonly reason: string;
+  }[];
+  /** Firewalls of others whose rules may hold up our traffic. */
+  readonly foreignFirewalls: readonly {
+    /** `ufw`, `firewalld`, `Docker`, or the table's name. */
+    readonly name: string;
+    readonly evidence: string;
+    readonly effect: string;
+  }[];
+}
+
+/** `/vnets/V/goal`, written by the network manager. */
 export interface VnetGoal {
   readonly vnet: string;
   readonly tenant: string;
   readonly addressSpace: string;
   readonly gateway: string;
+  /** VXLAN network identifier, 24 bits, unique in the fabric. */
+  readonly vni: number;
 }
 
-/** `/nics/M/goal`, written by the network manager. */
+/** `/vnets/V/nics/M`, written by the network manager. */
 export interface NicGoal {
   readonly mac: string;
   readonly vnet: string;
   readonly container: string;
+  readonly role: string;
   readonly address: string;
   readonly hostname: string;
+  /** Where its container is placed; empty while it is nowhere. */
+  readonly node: string;
+  /** Its container is Ready: names and public endpoints lead to it. */
+  readonly inService: boolean;
 }
 
-/** `/nics/M/status`, written by the network agent. */
+/** `/macs/M`, written by the network manager: no MAC is given twice, and a MAC that is here is a tenant's. */
+export interface MacClaim {
+  readonly vnet: string;
+  readonly container: string;
+}
+
+/** `/vips/A`, written by the network manager. */
+export interface VipGoal {
+  readonly vip: string;
+  readonly tenant: string;
+  readonly vnet: string;
+  /** The node that answers for it; empty while none can. `/on/N/vips/A` tells that node. */
+  readonly node: string;
+  readonly endpoints: readonly {
+    readonly name: string;
+    readonly role: string;
+    readonly protocol: "tcp" | "udp";
+    readonly publicPort: number;
+    readonly port: number;
+  }[];
+}
+
+/** `/on/N/nics/M`, written by the network agent of node N. */
 export type NicStatus =
   /** The VNET is on this node; the port is still blocked. */
   | { readonly kind: "blocked"; readonly namespace: string; readonly bridge: string }
@@ -55,7 +127,14 @@ export interface ContainerGoal {
   readonly role: string;
   readonly instance: string;
   readonly kind: "paas" | "iaas";
+  /** Where it is placed; empty while it is nowhere. */
   readonly node: string;
+  /** Grows with each write of this goal. */
+  readonly revision: number;
+  /** Grows with each start that is wanted: the first, a retry, a move, a restart. A VM belongs to one attempt. */
+  readonly attempt: number;
+  /** Number of the boot in the trace that this attempt's milestones belong to. */
+  readonly boot: number;
   readonly deploymentId: string;
   readonly incarnation: number;
   readonly expectedState: "Started" | "Stopped";
@@ -69,11 +148,33 @@ export interface ContainerGoal {
   readonly hostname: string;
   readonly endpoints: readonly EndpointDescription[];
   readonly settings: Readonly<Record<string, string>>;
+  readonly recovery: Recovery;
 }
 
-/** `/containers/C/status`, written by the compute agent. */
+/** What the compute manager did about failures of a container, and what it will do next. */
+export interface Recovery {
+  /** Starts again on this node since it was last stable. */
+  readonly retries: number;
+  /** Moves to another node since it was last stable. */
+  readonly moves: number;
+  /** Nodes where it failed since it was last stable. */
+  readonly failedNodes: readonly string[];
+  /** The last failure, for people. */
+  readonly reason?: string;
+  /** Epoch milliseconds: not started again before. */
+  readonly retryAtMs?: number;
+  /** Why it is not tried any more. */
+  readonly gaveUp?: string;
+  /** Why no node takes it now; it is placed when one does. */
+  readonly unplaced?: string;
+}
+
+/** `/containers/C/status`, written by the compute agent of the node where the container is placed. */
 export interface ContainerStatus {
   readonly state: ContainerState;
+  /** Who says so, and of which {@link ContainerGoal.attempt}: a status of another node or attempt says nothing of the goal. */
+  readonly node: string;
+  readonly attempt: number;
   /** Why it is in this state, for people. */
   readonly detail: string;
   /** Epoch milliseconds of the last change of `state`. */
@@ -87,14 +188,29 @@ export interface ContainerStatus {
   };
   /** What the guest agent says of the role's program. */
   readonly role?: string;
+  /** The newest incarnation that the guest fetched. */
+  readonly fetchedIncarnation?: number;
 }
 
 /** Store keys, in one place. */
 export const keys = {
   tenant: (tenant: string) => `/tenants/${tenant}`,
-  vnet: (vnet: string) => `/vnets/${vnet}`,
-  nicGoal: (mac: string) => `/nics/${mac}/goal`,
-  nicStatus: (mac: string) => `/nics/${mac}/status`,
+  node: (node: string) => `/nodes/${node}`,
+  /** Everything that agents of a node follow. */
+  onNode: (node: string) => `/on/${node}/`,
+  placements: (node: string) => `/on/${node}/containers/`,
+  placement: (node: string, container: string) => `/on/${node}/containers/${container}`,
+  nicStatuses: (node: string) => `/on/${node}/nics/`,
+  nicStatus: (node: string, mac: string) => `/on/${node}/nics/${mac}`,
+  nodeNetwork: (node: string) => `/on/${node}/network`,
+  vipsOnNode: (node: string) => `/on/${node}/vips/`,
+  vipOnNode: (node: string, vip: string) => `/on/${node}/vips/${vip}`,
+  vnet: (vnet: string) => `/vnets/${vnet}/goal`,
+  nics: (vnet: string) => `/vnets/${vnet}/nics/`,
+  nic: (vnet: string, mac: string) => `/vnets/${vnet}/nics/${mac}`,
+  mac: (mac: string) => `/macs/${mac}`,
+  vip: (vip: string) => `/vips/${vip}`,
+  host: (mac: string) => `/hosts/${mac}`,
   containerGoal: (container: string) => `/containers/${container}/goal`,
   containerStatus: (container: string) => `/containers/${container}/status`,
 } as const;

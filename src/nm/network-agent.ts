@@ -61,6 +61,7 @@ interface VnetState {
 
 export interface NetworkAgentOptions {
   readonly store: FabricStore;
+  readonly node: string;
   /** Prefix of the namespaces that this agent makes: they are recognised by it after a crash. */
   readonly namespacePrefix: string;
   readonly startServices: StartVnetServices;
@@ -90,7 +91,7 @@ export class NetworkAgent implements AsyncDisposable {
   /** Follows goals and ports until `signal` aborts. */
   async run(signal: AbortSignal): Promise<void> {
     const { store } = this.#options;
-    const nics = follow(store, "/nics/", (key, value) => this.#onNic(key, value), signal);
+    const nics = follow(store, "/vnets/", (key, value) => this.#onNic(key, value), signal);
     const containers = follow(
       store,
       "/containers/",
@@ -109,10 +110,10 @@ export class NetworkAgent implements AsyncDisposable {
   }
 
   #onNic(key: string, value: unknown): void {
-    if (!key.endsWith("/goal")) return;
-    if (value === undefined) this.#onNicRemoved(key.split("/")[2] ?? "");
+    if (key.endsWith("/goal")) return;
+    const goal = value === undefined ? undefined : asDocument<NicGoal>(value);
+    if (goal?.node !== this.#options.node) this.#onNicRemoved(key.split("/").at(-1) ?? "");
     else {
-      const goal = asDocument<NicGoal>(value);
       this.#nics.set(goal.mac, goal);
       this.#enqueue(goal, () => this.#converge(goal));
     }
@@ -188,7 +189,7 @@ export class NetworkAgent implements AsyncDisposable {
   async #removeNic(goal: NicGoal): Promise<void> {
     const vnet = this.#vnets.get(goal.vnet);
     if (vnet !== undefined) await this.#block(goal, vnet);
-    const key = keys.nicStatus(goal.mac);
+    const key = keys.nicStatus(this.#options.node, goal.mac);
     await this.#options.store.txn({ success: [{ kind: "delete", key }] });
   }
 
@@ -232,7 +233,7 @@ export class NetworkAgent implements AsyncDisposable {
   }
 
   async #writeStatus(goal: NicGoal, status: NicStatus): Promise<void> {
-    const key = keys.nicStatus(goal.mac);
+    const key = keys.nicStatus(this.#options.node, goal.mac);
     await this.#options.store.txn({ success: [{ kind: "put", key, value: status }] });
   }
 }

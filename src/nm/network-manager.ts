@@ -17,6 +17,7 @@ import { deleteKeys, type FabricStore, type Operation } from "../store/index.ts"
 /** A NIC to allocate: one per container. */
 export interface NicRequest {
   readonly container: string;
+  readonly role: string;
   readonly hostname: string;
 }
 
@@ -24,8 +25,8 @@ export interface NicRequest {
 const GATEWAY_OFFSET = 1;
 const FIRST_NIC_OFFSET = 4;
 const ATTEMPTS_MAX = 20;
-/** One transaction holds at most 100 comparisons. */
-const NICS_PER_TRANSACTION = 90;
+/** One transaction holds at most 100 operations; a NIC takes two. */
+const NICS_PER_TRANSACTION = 45;
 
 /** Allocates networks and NICs. Its goals are the only place where it keeps anything. */
 export class NetworkManager {
@@ -59,8 +60,13 @@ export class NetworkManager {
   /** Takes back all NICs of a VNET, and the VNET. */
   async release(vnet: string): Promise<void> {
     const goals = (await this.#listNics()).filter((goal) => goal.vnet === vnet);
-    const nics = goals.map(({ mac }) => keys.nicGoal(mac));
+    const nics = goals.flatMap(({ mac }) => [keys.nic(vnet, mac), keys.mac(mac)]);
     await deleteKeys(this.#store, [...nics, keys.vnet(vnet)]);
+  }
+
+  /** The part of the compute manager's transaction that says where a NIC's container is. */
+  place(nic: NicGoal, node: string): Operation {
+    return { kind: "put", key: keys.nic(nic.vnet, nic.mac), value: { ...nic, node } };
   }
 
   async #ensureVnet(options: {
@@ -73,17 +79,28 @@ export class NetworkManager {
     if (!isHostAddress(addressSpace, ipv4Plus(addressSpace.network, FIRST_NIC_OFFSET))) {
       throw addressSpaceFull(addressSpace);
     }
+    const key = keys.vnet(vnet);
+    if ((await this.#store.get(key)).kv !== undefined) return;
     const goal: VnetGoal = {
       vnet,
+      vni: await this.#firstFreeVni(),
       tenant,
       addressSpace: formatSubnet(addressSpace),
       gateway: formatIpv4(gateway),
     };
-    const key = keys.vnet(vnet);
     await this.#store.txn({
       compare: [{ key, modRev: 0 }],
       success: [{ kind: "put", key, value: goal }],
     });
+  }
+
+  async #firstFreeVni(): Promise<number> {
+    const { kvs } = await this.#store.list("/vnets/");
+    const goals = kvs.filter(({ key }) => key.endsWith("/goal"));
+    const taken = new Set(goals.map(({ value }) => asDocument<VnetGoal>(value).vni));
+    let vni = 1;
+    while (taken.has(vni)) vni += 1;
+    return vni;
   }
 
   /** Compare-and-swap until no other writer took one of the MACs or addresses under us. */
@@ -104,12 +121,16 @@ export class NetworkManager {
       const result = await this.#store.txn({
         compare: [
           { key: kv.key, modRev: kv.modRev },
-          ...goals.map(({ mac }) => ({ key: keys.nicGoal(mac), modRev: 0 })),
+          ...goals.map(({ mac }) => ({ key: keys.mac(mac), modRev: 0 })),
         ],
         success: [
           { kind: "put", key: kv.key, value: kv.value },
-          ...goals.map((goal): Operation => {
-            return { kind: "put", key: keys.nicGoal(goal.mac), value: goal };
+          ...goals.flatMap((goal): Operation[] => {
+            const { mac, container } = goal;
+            return [
+              { kind: "put", key: keys.mac(mac), value: { vnet, container } },
+              { kind: "put", key: keys.nic(vnet, mac), value: goal },
+            ];
           }),
         ],
       });
@@ -122,9 +143,9 @@ export class NetworkManager {
   }
 
   async #listNics(): Promise<NicGoal[]> {
-    const { kvs } = await this.#store.list("/nics/");
+    const { kvs } = await this.#store.list("/vnets/");
     return kvs
-      .filter(({ key }) => key.endsWith("/goal"))
+      .filter(({ key }) => !key.endsWith("/goal"))
       .map(({ value }) => asDocument<NicGoal>(value));
   }
 }
@@ -140,12 +161,13 @@ function chooseNics(options: {
   const inVnet = existing.filter((goal) => goal.vnet === vnet);
   const taken = new Set<number>(inVnet.map(({ address }) => parseIpv4(address)));
   const macs = new Set(existing.map(({ mac }) => mac));
-  return requests.map(({ container, hostname }) => {
+  return requests.map(({ container, role, hostname }) => {
     const address = firstFreeAddress(addressSpace, taken);
     taken.add(address);
     const mac = firstFreeMac(container, macs, attempt);
     macs.add(mac);
-    return { mac, vnet, container, hostname, address: formatIpv4(address) };
+    const placed = { node: "", inService: false };
+    return { mac, vnet, container, role, hostname, address: formatIpv4(address), ...placed };
   });
 }
 

@@ -91,10 +91,10 @@ function untilState(store: FabricStore, state: string): Promise<void> {
 
 /** What the network agent does before the VM exists. */
 async function prepareNetwork(store: FabricStore): Promise<void> {
-  const { kvs } = await store.list("/nics/");
-  const goal = asDocument<NicGoal>(kvs.find(({ key }) => key.endsWith("/goal"))?.value);
+  const { kvs } = await store.list(keys.nics("lab.net"));
+  const goal = asDocument<NicGoal>(kvs[0]?.value);
   const value = { kind: "blocked", namespace: "gs-test-lab.net", bridge: "br0" };
-  await store.txn({ success: [{ kind: "put", key: keys.nicStatus(goal.mac), value }] });
+  await store.txn({ success: [{ kind: "put", key: keys.nicStatus("node-1", goal.mac), value }] });
 }
 
 describe("compute manager and agent", () => {
@@ -188,7 +188,8 @@ describe("compute manager and agent", () => {
     await manager.delete(TENANT);
     await vi.waitFor(() => expect(fake.stop).toHaveBeenCalledOnce());
     await vi.waitFor(async () => expect((await store.list("/containers/")).kvs).toEqual([]));
-    expect((await store.list("/nics/")).kvs.map(({ key }) => key)).toHaveLength(1); // the agent's own
+    expect((await store.list("/vnets/")).kvs).toEqual([]);
+    expect((await store.list("/on/")).kvs.map(({ key }) => key)).toHaveLength(1); // the network agent's own
     expect((await store.list("/tenants/")).kvs).toEqual([]);
   });
 });

@@ -12,7 +12,7 @@ function startManager() {
       tenant: "lab",
       vnet,
       addressSpace: parseSubnet(space),
-      nics: containers.map((container) => ({ container, hostname: container })),
+      nics: containers.map((container) => ({ container, hostname: container, role: "web" })),
     });
   return { store, manager, allocate };
 }
@@ -35,6 +35,7 @@ describe("NetworkManager", () => {
       tenant: "lab",
       addressSpace: "10.20.0.0/24",
       gateway: "10.20.0.1",
+      vni: 1,
     });
   });
 
@@ -61,7 +62,7 @@ describe("NetworkManager", () => {
       allocate("v", names("c", 20)),
       allocate("other", names("d", 20)),
     ]);
-    const { kvs } = await store.list("/nics/");
+    const kvs = (await store.list("/vnets/")).kvs.filter(({ key }) => key.includes("/nics/"));
     const goals = kvs.map(({ value }) =>
       asDocument<{ mac: string; vnet: string; address: string }>(value),
     );
@@ -91,7 +92,7 @@ describe("NetworkManager", () => {
     await allocate("v", names("web", 2));
     await allocate("w", names("db", 2));
     await manager.release("v");
-    const { kvs } = await store.list("/nics/");
+    const kvs = (await store.list("/vnets/")).kvs.filter(({ key }) => key.includes("/nics/"));
     expect(kvs.map(({ value }) => asDocument<{ vnet: string }>(value).vnet)).toEqual(["w", "w"]);
     expect((await store.get(keys.vnet("v"))).kv).toBeUndefined();
     expect((await store.get(keys.vnet("w"))).kv).toBeDefined();
