@@ -44,10 +44,16 @@ export interface AgentOptions {
   readonly supervisorPolicy?: SupervisorPolicy;
 }
 
-/** Runs until `signal` aborts, and then stops the role. Rejects for nothing that a wire server can do. */
-export async function runAgent(options: AgentOptions): Promise<void> {
+/** Why the agent ended: `signal` aborted, or the goal state is Stopped, the role has ended and both was reported. */
+export type AgentEnd = "aborted" | "stopped";
+
+/**
+ * Runs until `signal` aborts or the goal state becomes Stopped; the role is stopped then. Rejects for nothing that a wire
+ * server can do.
+ */
+export async function runAgent(options: AgentOptions): Promise<AgentEnd> {
   await using agent = new GuestAgent(options);
-  await agent.run();
+  return await agent.run();
 }
 
 /** What is reported of a role; undefined while there is nothing to say. */
@@ -95,7 +101,7 @@ class GuestAgent implements AsyncDisposable {
     });
   }
 
-  async run(): Promise<void> {
+  async run(): Promise<AgentEnd> {
     const { client, edge, signal } = this.#options;
     await this.#untilDone("checking the wire server's versions", () => client.checkVersions());
     if (!signal.aborted) edge.log("the wire server speaks our version");
@@ -103,8 +109,10 @@ class GuestAgent implements AsyncDisposable {
       // Before the round, so that what the role does meanwhile ends the pause after it.
       this.#wake = new AbortController();
       await this.#untilDone("a round", () => this.#round());
+      if (this.#converged?.expectedState === "Stopped" && !this.#isReportDue()) return "stopped";
       await this.#pause();
     }
+    return "aborted";
   }
 
   #onRoleChange(): void {

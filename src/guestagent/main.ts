@@ -19,6 +19,9 @@ const USAGE =
 /** Longer than any DHCP client's first tries; after it, the agent looks for the wire server without a lease. */
 const LEASE_WAIT_MS = 60_000;
 
+/** After SIGTERM. 0 means that the goal state is Stopped, and the guest's init then powers off. */
+const EXIT_SIGNALLED = 143;
+
 /** The agent has no right to more of its own environment than this to give to a role program. */
 const INHERITED = ["PATH", "HOME", "LANG", "TZ"] as const;
 
@@ -92,7 +95,7 @@ async function main(): Promise<void> {
     });
   }
   const authority = await findAuthority(options, stop.signal);
-  await runAgent({
+  const end = await runAgent({
     client: createWireClient({ authority, edge: EDGE, signal: stop.signal }),
     appFolder: options.app,
     stateFolder: options.state,
@@ -101,7 +104,8 @@ async function main(): Promise<void> {
     signal: stop.signal,
     intervals: { ...AGENT_INTERVALS, pollMs: options.pollSeconds * 1000 },
   });
-  EDGE.log("stopped");
+  EDGE.log(end === "stopped" ? "stopped, as the goal state wants" : "stopped");
+  if (end === "aborted") process.exitCode = EXIT_SIGNALLED;
 }
 
 main().catch((error: unknown) => {

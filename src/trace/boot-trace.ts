@@ -3,7 +3,7 @@
  * keeps one bit per milestone, so that telling it again (each DHCP reply does) costs a Map look-up.
  */
 import { z } from "zod";
-import { type Milestone, milestoneIndex } from "../model/milestone.ts";
+import { MILESTONES, type Milestone, milestoneIndex } from "../model/milestone.ts";
 import type { FabricStore, KeyValue, Operation } from "../store/index.ts";
 import { deleteKeys, readDocument } from "../store/index.ts";
 import {
@@ -58,6 +58,14 @@ export interface BootTrace {
    */
   startBoot(container: string): Promise<number | undefined>;
   /**
+   * Takes up a boot that another process started: from the call on, {@link BootTrace.reach} means this one. Of the
+   * present boot's number, it does nothing. Resolves when memory knows what the boot has reached; a failure goes to
+   * `onError`.
+   */
+  joinBoot(container: string, boot: number): Promise<void>;
+  /** The furthest milestone of the present boot, as far as memory knows. */
+  furthest(container: string): Milestone | undefined;
+  /**
    * Records a milestone of the present boot, in the background. A repeat does nothing. Never
    * throws.
    */
@@ -83,6 +91,8 @@ export interface BootTrace {
 interface Boot {
   /** Bit n is set if MILESTONES[n] was reached. */
   reached: number;
+  /** Absent until it is known. */
+  number?: number;
   readonly stored: Promise<StoredBoot | undefined>;
 }
 
@@ -129,8 +139,32 @@ class StoreBootTrace implements BootTrace {
       await previous;
       return this.#storeStart(container, atMs);
     });
-    this.#boots.set(container, { reached: 0, stored });
-    return (await stored)?.number;
+    return (await this.#begin(container, stored).stored)?.number;
+  }
+
+  async joinBoot(container: string, number: number): Promise<void> {
+    if (this.#boots.get(container)?.number === number) return;
+    const atMs = this.#now();
+    const reached = { bits: 0 };
+    const stored = this.#guard(container, async () => {
+      const { kvs } = await this.#store.list(bootPrefix(container, number));
+      for (const { key } of kvs) {
+        const step = findTraceKey(key)?.step ?? "start";
+        if (step !== "start") reached.bits |= 1 << milestoneIndex(step);
+      }
+      const start = kvs.find(({ key }) => key === startKey(container, number));
+      // A start that was not stored, or is too old to be kept: times count from here.
+      const startedAtMs = start === undefined ? atMs : readDocument(start, milestoneSchema).atMs;
+      return { number, startedAtMs };
+    });
+    const boot = this.#begin(container, stored, number);
+    await stored;
+    boot.reached |= reached.bits;
+  }
+
+  furthest(container: string): Milestone | undefined {
+    const reached = this.#boots.get(container)?.reached ?? 0;
+    return MILESTONES.findLast((_milestone, index) => (reached & (1 << index)) !== 0);
   }
 
   reach(container: string, milestone: Milestone, evidence: Evidence): void {
@@ -198,8 +232,15 @@ class StoreBootTrace implements BootTrace {
       if (start === undefined) return this.#storeStart(container, atMs);
       return { number, startedAtMs: readDocument(start, milestoneSchema).atMs };
     });
-    const boot = { reached: 0, stored };
+    return this.#begin(container, stored);
+  }
+
+  #begin(container: string, stored: Boot["stored"], number?: number): Boot {
+    const boot: Boot = { reached: 0, stored, ...(number !== undefined && { number }) };
     this.#boots.set(container, boot);
+    void stored.then((known) => {
+      if (known !== undefined) boot.number = known.number;
+    });
     return boot;
   }
 

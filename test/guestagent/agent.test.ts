@@ -105,7 +105,7 @@ async function startAgent(
     await done;
   };
   cleanups.push(halt);
-  return { lines, halt, stateFolder };
+  return { lines, halt, done, stateFolder };
 }
 
 function until(check: () => void): Promise<void> {
@@ -178,14 +178,14 @@ describe("guest agent", () => {
     expect(count(fabric.lines, "NotReady")).toBe(1);
   });
 
-  test("stops the role when it is expected to be stopped, and starts it again", async () => {
+  test("stops the role when it is expected to be stopped, reports that, and ends", async () => {
     const fabric = await startFabric(WEB);
-    await startAgent(fabric.port, appFiles(STAY));
+    const agent = await startAgent(fabric.port, appFiles(STAY));
     await until(() => expect(fabric.properties.get("RoleState")).toBe("Started"));
     fabric.directory.replace({ ...WEB, incarnation: 4, expectedState: "Stopped" });
-    await until(() => expect(fabric.properties.get("RoleState")).toBe("Stopped"));
-    fabric.directory.replace({ ...WEB, incarnation: 5 });
-    await until(() => expect(fabric.properties.get("RoleState")).toBe("Started"));
+    expect(await agent.done).toBe("stopped");
+    expect(fabric.properties.get("RoleState")).toBe("Stopped");
+    expect(count(agent.lines, "stopping the role program")).toBe(1);
   });
 
   test("reports to the new container after its id changed", async () => {

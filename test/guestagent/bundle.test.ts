@@ -69,7 +69,7 @@ describe("the bundled guest agent", () => {
       `${CONTAINER.settings["GREETING"]}\nrole instance web_0, started at incarnation 3\n`,
     );
     agent.child.kill("SIGTERM");
-    expect(await once(agent.child, "exit")).toEqual([0, null]);
+    expect(await once(agent.child, "exit")).toEqual([143, null]);
     expect(agent.text()).toContain("goalstate-agent: stopped\n");
     await app.close();
   });
@@ -86,7 +86,7 @@ describe("the bundled guest agent", () => {
       { timeout: 15_000, interval: 20 },
     );
     agent.child.kill("SIGTERM");
-    expect(await once(agent.child, "exit")).toEqual([0, null]);
+    expect(await once(agent.child, "exit")).toEqual([143, null]);
   });
 
   test("without arguments shows how it is used, exit code 2", async () => {

@@ -56,6 +56,38 @@ describe("createBootTrace()", () => {
     expect((await keysOf(store)).length).toBe(2 * BOOTS_KEPT);
   });
 
+  test("another process joins a boot: its milestones count from that boot's start, none is stored twice", async () => {
+    const manager = setUp();
+    expect(await manager.trace.startBoot("c")).toBe(1);
+    manager.trace.reach("c", "placed", {});
+    await manager.trace.settled();
+    const agent = setUp(manager.store);
+    await agent.trace.joinBoot("c", 1);
+    expect(agent.trace.hasReached("c", "placed")).toBe(true);
+    expect(agent.trace.furthest("c")).toBe("placed");
+    agent.clock.nowMs = 1_500;
+    agent.trace.reach("c", "vm-created", {});
+    await agent.trace.joinBoot("c", 1); // the present one: nothing is forgotten
+    expect(agent.trace.furthest("c")).toBe("vm-created");
+    await agent.trace.settled();
+    expect((await agent.trace.timeline("c")).at(-1)).toMatchObject({ sinceStartMs: 500 });
+    expect(await manager.trace.startBoot("c")).toBe(2);
+    const joined = agent.trace.joinBoot("c", 2);
+    expect(agent.trace.hasReached("c", "vm-created")).toBe(false);
+    agent.trace.reach("c", "vm-created", {}); // before memory knows the boot
+    await joined;
+    await agent.trace.settled();
+    expect(await keysOf(manager.store, "/trace/c/00000002/")).toEqual([
+      "/trace/c/00000002/00-start",
+      "/trace/c/00000002/04-vm-created",
+    ]);
+    await agent.trace.joinBoot("c", 9); // one whose start is not stored
+    agent.trace.reach("c", "ready", {});
+    await agent.trace.settled();
+    expect((await agent.trace.timeline("c")).at(-1)).toMatchObject({ sinceStartMs: 0 });
+    expect(agent.errors).toEqual([]);
+  });
+
   test("continues a boot after a restart, without storing a milestone twice", async () => {
     const first = setUp();
     await first.trace.startBoot("c");
