@@ -116,7 +116,7 @@ async function bringUp(
       "nftables is not installed: ports open without anti-spoofing; tools/host-setup installs it",
     );
   }
-  await using fabric = await startFabric({
+  await using fabric = startFabric({
     ...{ prefix, hypervisor, canFilter, log },
     store: data.store,
     fabricId: data.fabricId,

@@ -1,0 +1,73 @@
+/** A node: its agents, and what answers its guests. In a process of its own, or inside the demo. */
+import type { Logger } from "pino";
+import { ComputeAgent, type Hypervisor } from "../../compute/index.ts";
+import { Poller } from "../../net/poller.ts";
+import { NetworkAgent } from "../../nm/index.ts";
+import type { FabricStore } from "../../store/index.ts";
+import type { BootTrace } from "../../trace/index.ts";
+import { createReach } from "../boot-milestones.ts";
+import type { DhcpNetworkView } from "../dhcp/network-view.ts";
+import { startVnet } from "./vnet-services.ts";
+
+/** What {@link startNode} needs. */
+export interface NodeOptions {
+  readonly store: FabricStore;
+  readonly trace: BootTrace;
+  readonly node: string;
+  /** Starts the name of everything that the node makes on this machine. */
+  readonly prefix: string;
+  /** Where each container has a folder of its own. */
+  readonly runDirectory: string;
+  readonly hypervisor: Hypervisor;
+  readonly canFilter: boolean;
+  readonly log: Logger;
+}
+
+/** A running node. Disposing it stops its agents and services. */
+export interface FabricNode extends AsyncDisposable {
+  readonly agent: ComputeAgent;
+  /** The VNETs that are answered now. */
+  readonly listNetworks: () => readonly DhcpNetworkView[];
+}
+
+/** Starts the agents of a node. */
+export function startNode(options: NodeOptions): FabricNode {
+  const { store, trace, log, prefix, node } = options;
+  const stop = new AbortController();
+  const onError = (what: string, err: unknown) => log.error({ err, what }, "agent failed");
+  const reach = createReach(trace);
+  const poller = new Poller();
+  const views = new Map<string, DhcpNetworkView>();
+  const agent = new ComputeAgent({
+    ...{ store, trace, onError, node },
+    hypervisor: options.hypervisor,
+    namePrefix: prefix,
+    runDirectory: options.runDirectory,
+    now: Date.now,
+  });
+  const networkAgent = new NetworkAgent({
+    ...{ store, onError, node },
+    namespacePrefix: prefix,
+    canFilter: options.canFilter,
+    startServices: (vnet) =>
+      startVnet({ vnet, agent, reach, poller, log, views, signal: stop.signal }),
+    onProgrammed: ({ container, mac, address }, status) => {
+      if (status.kind !== "programmed") return;
+      const { port, filter } = status;
+      trace.reach(container, "port-programmed", { port, mac, address, filter });
+    },
+  });
+  const running = Promise.all([networkAgent.run(stop.signal), agent.run(stop.signal)]);
+  running.catch((err: unknown) => log.error({ err }, "agents ended"));
+  return {
+    agent,
+    listNetworks: () => [...views.values()],
+    [Symbol.asyncDispose]: async () => {
+      stop.abort();
+      await running;
+      await trace.settled();
+      await agent[Symbol.asyncDispose]();
+      await networkAgent[Symbol.asyncDispose]();
+    },
+  };
+}

@@ -1,0 +1,140 @@
+/** What answers the guests of one VNET on this node, and what is learnt from what they ask and say. */
+import { randomInt } from "node:crypto";
+import type { Logger } from "pino";
+import type { ComputeAgent } from "../../compute/index.ts";
+import type { ContainerGoal } from "../../model/documents.ts";
+import { type Ipv4Address, parseIpv4 } from "../../model/ipv4-address.ts";
+import { listLinks } from "../../net/iproute.ts";
+import type { Poller } from "../../net/poller.ts";
+import { type NodeVnet, probeEndpoint } from "../../nm/index.ts";
+import { createChain, Journal, loadChain } from "../../wds/index.ts";
+import type { WireContainer, WireObserver } from "../../wireserver/index.ts";
+import { type Reach, reachByContact, reachByExchange } from "../boot-milestones.ts";
+import type { DhcpNetworkView } from "../dhcp/network-view.ts";
+import { type NetworkServices, startNetworkServices } from "../network-services.ts";
+import { wireContainerOf } from "../wire-view.ts";
+import { writeLogTo } from "../write-log.ts";
+
+const PROBE_INTERVAL_MS = 200;
+/** Of the decision journal of a VNET, whose ports are its NICs. */
+const VNET_JOURNAL = { clients: 1_024, strangers: 256 };
+
+/** What {@link startVnet} needs. */
+export interface VnetParts {
+  readonly vnet: NodeVnet;
+  readonly agent: ComputeAgent;
+  readonly reach: Reach;
+  readonly poller: Poller;
+  readonly log: Logger;
+  /** Those of the VNETs that run, by name. */
+  readonly views: Map<string, DhcpNetworkView>;
+  readonly signal: AbortSignal;
+}
+
+/** Starts DHCP, wire server and metadata in a VNET's namespace. */
+export async function startVnet(parts: VnetParts): Promise<NetworkServices> {
+  const { vnet, agent, reach, poller, views } = parts;
+  const log = parts.log.child({ vnet: vnet.vnet });
+  const { plugins } = await loadChain(
+    { file: "the chain of a VNET", folder: ".", chain: undefined },
+    {
+      hosts: { findHost: () => undefined },
+      nics: vnet,
+      now: () => performance.now(),
+      log: writeLogTo(log),
+      seed: randomInt(2 ** 32),
+    },
+  );
+  const chain = createChain(plugins);
+  const journal = new Journal({ now: Date.now, seed: randomInt(2 ** 32), ...VNET_JOURNAL });
+  const services = await startNetworkServices({
+    namespace: vnet.namespace,
+    interfaceName: vnet.bridge,
+    poller,
+    admit: chain.admit,
+    decide: chain.decide,
+    observe: (event) => {
+      journal.observe(event);
+      chain.observe(event);
+    },
+    directory: { findByAddress: (address) => findWireContainer(parts, address) },
+    observer: observeGuests(parts),
+    log,
+    onExchange: (event) => {
+      const { container } = event;
+      if (!reachByExchange(reach, event) || container === undefined) return;
+      agent.leased(container).catch((err: unknown) => log.error({ err }, "status not recorded"));
+    },
+  });
+  services.ended.catch(() => undefined); // logged by the services; the other VNETs go on
+  const { counters, readSocketCounters } = services;
+  views.set(vnet.vnet, {
+    ...{ name: vnet.vnet, counters, readSocketCounters },
+    plugins: chain.counters,
+    decisions: journal,
+    listInterfaces: async () =>
+      new Map((await listLinks(vnet.namespace)).map(({ ifindex, name }) => [ifindex, name])),
+  });
+  return {
+    ...services,
+    [Symbol.asyncDispose]: () => {
+      views.delete(vnet.vnet);
+      return services[Symbol.asyncDispose]();
+    },
+  };
+}
+
+function findWireContainer(
+  { vnet, agent }: VnetParts,
+  address: Ipv4Address,
+): WireContainer | undefined {
+  const container = vnet.findContainer(address);
+  const goal = container === undefined ? undefined : agent.findGoal(container);
+  return goal === undefined ? undefined : wireContainerOf(goal, agent.listTenant(goal.tenant));
+}
+
+/** Turns what guests ask and say into milestones and status. */
+function observeGuests(parts: VnetParts): WireObserver {
+  const { agent, reach, log, vnet } = parts;
+  return {
+    contact: (container, { kind }) => reachByContact(reach, container, kind),
+    health: async ({ name }, report) => {
+      const { state, subStatus, description } = report;
+      await agent.reportHealth(name, {
+        state,
+        ...(subStatus !== undefined && { subStatus }),
+        ...(description !== undefined && { description }),
+      });
+      if (state === "Ready") reach(name, "ready", () => ({ incarnation: report.incarnation }));
+    },
+    roleProperties: async ({ name }, properties) => {
+      const state = properties.get("RoleState");
+      if (state === undefined) return;
+      await agent.reportRole(name, state);
+      if (!state.startsWith("Started") || !reach(name, "role-started", () => ({ state }))) return;
+      const goal = agent.findGoal(name);
+      if (goal !== undefined) void probeUntilOpen(parts, goal);
+    },
+    refused: (address, reason) => log.warn({ vnet: vnet.vnet, address, reason }, "caller refused"),
+  };
+}
+
+/** Probes a role's endpoints, one after another, until all have answered. */
+async function probeUntilOpen(parts: VnetParts, goal: ContainerGoal): Promise<void> {
+  const { vnet, reach, signal } = parts;
+  const answers: string[] = [];
+  for (const { name, port, protocol } of goal.endpoints) {
+    const target = { namespace: vnet.namespace, address: parseIpv4(goal.address), port, protocol };
+    let result = await probeEndpoint(target);
+    while (result.kind === "closed" && !signal.aborted) {
+      await new Promise((resolve) => setTimeout(resolve, PROBE_INTERVAL_MS));
+      if (signal.aborted) return;
+      result = await probeEndpoint(target);
+    }
+    if (result.kind === "closed") return;
+    answers.push(`${name} ${goal.address}:${port} "${result.answer}"`);
+  }
+  if (answers.length > 0) {
+    reach(goal.container, "endpoint-open", () => ({ answer: answers.join(", ") }));
+  }
+}
