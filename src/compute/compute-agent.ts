@@ -201,6 +201,7 @@ export class ComputeAgent implements AsyncDisposable {
       pid: vm.pid,
       port: port.name,
       console: vm.consolePath,
+      ...vm.evidence,
     });
     void vm.exited.then((exit) => this.#onExit(container, entry, vm, exit));
     await this.#update(container, entry, () => ({
@@ -213,6 +214,8 @@ export class ComputeAgent implements AsyncDisposable {
   #spec(goal: ContainerGoal, folder: string, port: { namespace: string; name: string }) {
     return {
       name: `${this.#options.namePrefix}${goal.container}`,
+      container: goal.container,
+      attempt: goal.attempt,
       vmId: deriveGuid(goal.containerId, "vm"),
       runDirectory: folder,
       cpus: goal.cpus,

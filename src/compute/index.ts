@@ -3,11 +3,20 @@ export { ComputeManager, type ComputeManagerOptions } from "./compute-manager.ts
 export { bundleAgent } from "./guest/agent-bundle.ts";
 export { buildGuestImage } from "./guest-image.ts";
 export type {
+  Adoption,
+  AdoptionScope,
+  DiskImage,
+  EndedGuest,
+  GuestBoot,
   GuestDescription,
   Hypervisor,
   PreparedGuest,
+  StopOptions,
+  StopStep,
   Vm,
   VmExit,
+  VmLifetime,
+  VmPort,
   VmSpec,
 } from "./hypervisor.ts";
 export {

@@ -4,7 +4,7 @@ import { findNamespaceInode } from "../net/namespace.ts";
 import { runTool } from "../net/run-tool.ts";
 import { killProcesses } from "./processes.ts";
 
-/** QEMU shows a VM's name on its command line as `-name guest=NAME,...`. */
+/** A guest's process shows its name on its command line as `guest=NAME`, followed by a comma and more with QEMU. */
 const GUEST_ARGUMENT = "guest=";
 
 /**

@@ -1,9 +1,12 @@
 /** Finds and ends processes by what they are, read from /proc: a process number alone may be someone else's by now. */
-import { readdirSync, readFileSync, statSync } from "node:fs";
+import { closeSync, readdirSync, readFileSync, readlinkSync, statSync } from "node:fs";
+import { constants } from "node:os";
 import { setTimeout as delay } from "node:timers/promises";
+import { openProcessDescriptor, pollNow, signalProcess } from "../net/libc.ts";
 
 const POLL_MS = 20;
 const KILL_WAIT_MS = 10_000;
+const POLLIN = 1;
 
 /** A process as /proc shows it. */
 export interface ProcessInfo {
@@ -11,6 +14,8 @@ export interface ProcessInfo {
   readonly args: readonly string[];
   /** Inode of its network namespace; undefined if it may not be read. */
   readonly networkNamespace: number | undefined;
+  /** Where it works; undefined if it may not be read. */
+  readonly folder: string | undefined;
 }
 
 /** All processes that exist now, zombies left out. */
@@ -20,11 +25,12 @@ export function listProcesses(): ProcessInfo[] {
     .flatMap((name) => readProcess(Number(name)) ?? []);
 }
 
-function readProcess(pid: number): ProcessInfo | undefined {
+/** What a process is now; undefined if it is no more. */
+export function readProcess(pid: number): ProcessInfo | undefined {
   try {
     const args = readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0").filter(Boolean);
     if (args.length === 0) return undefined; // a kernel thread or a zombie
-    return { pid, args, networkNamespace: readNamespace(pid) };
+    return { pid, args, networkNamespace: readNamespace(pid), folder: readFolder(pid) };
   } catch {
     return undefined; // gone meanwhile
   }
@@ -35,6 +41,60 @@ function readNamespace(pid: number): number | undefined {
     return statSync(`/proc/${pid}/ns/net`).ino;
   } catch {
     return undefined;
+  }
+}
+
+function readFolder(pid: number): string | undefined {
+  try {
+    return readlinkSync(`/proc/${pid}/cwd`).replace(/ \(deleted\)$/, "");
+  } catch {
+    return undefined;
+  }
+}
+
+/** One process, held by a descriptor: what is done to it never hits another one that got its number. */
+export class HeldProcess implements Disposable {
+  readonly pid: number;
+  readonly #fd: number;
+  #isOpen = true;
+
+  private constructor(pid: number, fd: number) {
+    this.pid = pid;
+    this.#fd = fd;
+  }
+
+  /**
+   * Holds the process of a number, if it is what it is looked for.
+   *
+   * @param isRight - judges what /proc shows once the process is held, so that it is that process which is judged
+   */
+  static hold(pid: number, isRight: (info: ProcessInfo) => boolean): HeldProcess | undefined {
+    const fd = openProcessDescriptor(pid);
+    if (fd === undefined) return undefined;
+    const held = new HeldProcess(pid, fd);
+    const info = readProcess(pid);
+    if (info !== undefined && isRight(info) && !held.hasEnded) return held;
+    held[Symbol.dispose]();
+    return undefined;
+  }
+
+  /** True also while it is a zombie. */
+  get hasEnded(): boolean {
+    if (!this.#isOpen) return false;
+    const request = Buffer.alloc(8);
+    request.writeInt32LE(this.#fd, 0);
+    request.writeInt16LE(POLLIN, 4);
+    return pollNow(request, 1, 0) > 0;
+  }
+
+  kill(signal: "SIGTERM" | "SIGKILL"): void {
+    if (this.#isOpen) signalProcess(this.#fd, constants.signals[signal]);
+  }
+
+  /** Lets go of it; it is not ended. */
+  [Symbol.dispose](): void {
+    if (this.#isOpen) closeSync(this.#fd);
+    this.#isOpen = false;
   }
 }
 
@@ -49,12 +109,10 @@ export async function killProcesses(matches: (info: ProcessInfo) => boolean): Pr
     const found = listProcesses().filter((info) => info.pid !== process.pid && matches(info));
     if (found.length === 0) break;
     for (const { pid } of found) {
+      using held = HeldProcess.hold(pid, matches);
+      if (held === undefined) continue; // it ended by itself
       killed.add(pid);
-      try {
-        process.kill(pid, "SIGKILL");
-      } catch {
-        // It ended by itself.
-      }
+      held.kill("SIGKILL");
     }
     await delay(POLL_MS);
   }

@@ -38,6 +38,10 @@ const call = {
   setns: libc.func("int setns(int fd, int kind)"),
   ioctl: libc.func("int ioctl(int fd, uint64_t request, void *argument)"),
   if_nametoindex: libc.func("uint32_t if_nametoindex(const char *name)"),
+  flock: libc.func("int flock(int fd, int operation)"),
+  // No wrappers before glibc 2.36.
+  pidfdOpen: libc.func("syscall", "long", ["long", "int", "uint"]),
+  pidfdSendSignal: libc.func("syscall", "long", ["long", "int", "int", "void *", "uint"]),
 };
 
 /** Memory shared with the kernel; {@link MappedMemory.unmap} ends it, and the bytes must not be touched afterwards. */
@@ -63,6 +67,7 @@ function checked(result: number, action: string): number {
   throw new FabricError("ERR_NET_SYSTEM_CALL", `Cannot ${action}: ${name}${hint}`);
 }
 
+export const AF_UNIX = 1;
 export const AF_INET = 2;
 export const AF_NETLINK = 16;
 export const AF_PACKET = 17;
@@ -283,4 +288,33 @@ export function ioctl(fd: number, request: number, argument: Buffer, action: str
 /** The index of an interface in the thread's network namespace; 0 if there is none. */
 export function interfaceIndex(name: string): number {
   return call.if_nametoindex(name);
+}
+
+/**
+ * Takes the lock of an open file, without waiting. It is held until the last descriptor that came from this one, in
+ * whichever process, is closed.
+ */
+export function tryLockFile(fd: number): boolean {
+  const LOCK_EXCLUSIVE_NONBLOCKING = 2 | 4;
+  return call.flock(fd, LOCK_EXCLUSIVE_NONBLOCKING) === 0;
+}
+
+/**
+ * A descriptor that stands for one process, never for a later one with the same number; readable once it has ended.
+ *
+ * @returns undefined if there is no such process
+ */
+export function openProcessDescriptor(pid: number): number | undefined {
+  const SYS_PIDFD_OPEN = 434;
+  const fd = Number(call.pidfdOpen(SYS_PIDFD_OPEN, pid, 0));
+  if (fd < 0 && lastErrno() === "ESRCH") return undefined;
+  return checked(fd, `open process ${pid}`);
+}
+
+/** Sends a signal to the process of {@link openProcessDescriptor}; to one that has ended, nothing. */
+export function signalProcess(fd: number, signal: number): void {
+  const SYS_PIDFD_SEND_SIGNAL = 424;
+  const result = Number(call.pidfdSendSignal(SYS_PIDFD_SEND_SIGNAL, fd, signal, null, 0));
+  if (result < 0 && lastErrno() === "ESRCH") return;
+  checked(result, `send signal ${signal} to a process`);
 }

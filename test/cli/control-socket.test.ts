@@ -14,8 +14,8 @@ import {
   fabricRoutes,
   listRunningFabrics,
 } from "../../src/cli/control/running-fabrics.ts";
-import { SOCKET_PATH_BYTES_MAX } from "../../src/cli/control/socket-path.ts";
 import { FabricError } from "../../src/model/errors.ts";
+import { SOCKET_PATH_BYTES_MAX } from "../../src/net/socket-path.ts";
 import { temporaryFolder } from "../temporary-folder.ts";
 
 const log = pino({ level: "silent" });

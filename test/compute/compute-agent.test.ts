@@ -28,11 +28,18 @@ const CONTAINER = "lab.web_0";
 function fakeHypervisor(options: { prepareError?: Error } = {}) {
   const specs: VmSpec[] = [];
   const { promise: exited, resolve: exit } = Promise.withResolvers<VmExit>();
-  const stop = vi.fn(async () => exit({ kind: "stopped" }));
-  const vm: Vm = { pid: 7, consolePath: "/console", exited, stop };
+  const stop = vi.fn(async () => {
+    exit({ kind: "stopped" });
+    return "quit" as const;
+  });
+  const vm: Vm = {
+    ...{ container: CONTAINER, attempt: 1, pid: 7, port: { namespace: "n", name: "p" } },
+    ...{ consolePath: "/console", evidence: {}, exited, stop, release: () => undefined },
+  };
   const hypervisor: Hypervisor = {
     kind: "netns",
     description: "a fake",
+    adopt: async () => ({ running: [], ended: [] }),
     prepare: async () => {
       if (options.prepareError !== undefined) throw options.prepareError;
       return {

@@ -37,6 +37,7 @@ async function bootGuest(agentScript: string) {
   const vm = await prepared.boot(
     {
       ...{ name, runDirectory, cpus: 1, memoryMib: 64, hostname: "web-0", mac: parseMac(MAC) },
+      ...{ container: "lab.web_0", attempt: 1 },
       vmId: "00000000-0000-0000-0000-000000000000",
       port: { namespace: host.name, name: PORT },
     },

@@ -60,9 +60,12 @@ describe.skipIf(skipped)(title, () => {
         appFolder: await writeTestApp(join(folder, "app")),
         cacheDirectory: join(folder, "cache"),
       });
-      const spec = await specFor("t.web_0", { folder, image, tapFd: network.tapFd, appDisk });
+      const spec = await specFor("t.web_0", { folder, image, tapFd: network.tapFd });
       const startedAt = performance.now();
-      const vm = await hypervisor.create(spec, AbortSignal.timeout(BOOT_TIMEOUT_MS));
+      const vm = await hypervisor.create(
+        { ...spec, boot: { kind: "own", image, appDisk } },
+        AbortSignal.timeout(BOOT_TIMEOUT_MS),
+      );
       try {
         const seen = await watchConsole(vm.consolePath, startedAt);
         report(hypervisor.description, seen);
@@ -79,7 +82,7 @@ describe.skipIf(skipped)(title, () => {
         await vm.stop();
         await vm.stop();
       }
-      expect(await vm.exited).toEqual({ kind: "stopped", by: "host" });
+      expect(await vm.exited).toEqual({ kind: "stopped" });
       expect(existsSync(`/proc/${vm.pid}`)).toBe(false);
     },
     BOOT_TIMEOUT_MS,
@@ -88,7 +91,7 @@ describe.skipIf(skipped)(title, () => {
   test("create() tells QEMU's own words when it cannot start", async () => {
     await using network = await openScratchNetwork(folder, MAC);
     const spec = await specFor("t.bad_0", { folder, image, tapFd: network.tapFd });
-    const broken = { ...spec, image: { ...image, kernel: join(folder, "no-kernel") } };
+    const broken = withImage(spec, { ...image, kernel: join(folder, "no-kernel") });
     await expect(hypervisor.create(broken, AbortSignal.timeout(10_000))).rejects.toMatchObject({
       code: "ERR_QEMU_START",
       message: expect.stringContaining("no-kernel"),
@@ -100,9 +103,9 @@ describe.skipIf(skipped)(title, () => {
     const spec = await specFor("t.empty_0", { folder, image, tapFd: network.tapFd });
     const systemDisk = join(folder, "empty.img");
     await writeFile(systemDisk, Buffer.alloc(1024 * 1024));
-    const broken = { ...spec, image: { ...image, systemDisk } };
+    const broken = withImage(spec, { ...image, systemDisk });
     const vm = await hypervisor.create(broken, AbortSignal.timeout(20_000));
-    expect(await vm.exited).toEqual({ kind: "stopped", by: "guest-shutdown" });
+    expect(await vm.exited).toEqual({ kind: "stopped" });
     expect(await readFile(vm.consolePath, "utf8")).toContain("no system disk, powering off");
   }, 30_000);
 
@@ -124,14 +127,14 @@ describe.skipIf(skipped)(title, () => {
 
 async function specFor(
   container: string,
-  rest: { folder: string; image: GuestImage; tapFd: number; appDisk?: string },
+  rest: { folder: string; image: GuestImage; tapFd: number },
 ): Promise<MachineSpec> {
-  const { folder, ...given } = rest;
+  const { folder, image, tapFd } = rest;
   const runDirectory = join(folder, container);
   await mkdir(runDirectory, { recursive: true });
   return {
-    ...given,
-    container,
+    ...{ container, attempt: 1, tapFd, boot: { kind: "own", image } },
+    port: { namespace: "none", name: "tap" },
     name: `gs-test-${container}`,
     vmId: "6f1c6f0e-0000-4000-8000-000000000001",
     runDirectory,
@@ -140,6 +143,10 @@ async function specFor(
     hostname: "web-0",
     mac: parseMac(MAC),
   };
+}
+
+function withImage(spec: MachineSpec, image: GuestImage): MachineSpec {
+  return { ...spec, boot: { kind: "own", image } };
 }
 
 /** Waits for the last line of the placeholder agent; returns each line with the milliseconds since power-on. */

@@ -2,7 +2,10 @@
 import { request } from "node:http";
 import type { z } from "zod";
 import { FabricError } from "../../model/errors.ts";
-import { openSocketPath, type SocketPath } from "./socket-path.ts";
+import { openSocketPath, type SocketPath } from "../../net/socket-path.ts";
+
+/** Name of the socket in the data folder. */
+export const CONTROL_SOCKET = "control.sock";
 
 /** The fabric answers from memory: one that takes longer hangs. */
 const TIMEOUT_MS = 10_000;
@@ -27,7 +30,7 @@ export function notRunning(place: string): FabricError {
  */
 export async function askControl(folder: string, path: string): Promise<string> {
   try {
-    using socket: SocketPath = openSocketPath(folder);
+    using socket: SocketPath = openSocketPath(folder, CONTROL_SOCKET);
     return await get(socket.path, path);
   } catch (cause) {
     if (cause instanceof FabricError) throw cause;

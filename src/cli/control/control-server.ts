@@ -7,7 +7,8 @@ import { join } from "node:path";
 import fastify, { type FastifyInstance, type FastifyReply, LogController } from "fastify";
 import type { Logger } from "pino";
 import { errorText, FabricError } from "../../model/errors.ts";
-import { CONTROL_SOCKET, openSocketPath } from "./socket-path.ts";
+import { openSocketPath } from "../../net/socket-path.ts";
+import { CONTROL_SOCKET } from "./control-client.ts";
 
 const REQUEST_TIMEOUT_MS = 10_000;
 const BODY_BYTES_MAX = 64 * 1024;
@@ -40,7 +41,7 @@ export async function openControlServer(options: ControlServerOptions): Promise<
   opened.defer(() => app.close());
   try {
     removeStale(join(folder, CONTROL_SOCKET));
-    const { path } = opened.use(openSocketPath(folder));
+    const { path } = opened.use(openSocketPath(folder, CONTROL_SOCKET));
     await listen(app, path);
   } catch (cause) {
     const message = `Cannot make the control socket ${join(folder, CONTROL_SOCKET)}`;

@@ -2,7 +2,7 @@
  * What a guest's init does, for a guest that is only a network namespace: takes its interface through DHCP,
  * configures it, writes the lease where the agent looks for it, and runs the agent. Runs inside the namespace.
  */
-import { spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { mkdirSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
@@ -13,8 +13,13 @@ import { ipBatch } from "../../../net/iproute.ts";
 import { openPacketRing } from "../../../net/packet-ring.ts";
 import { Poller } from "../../../net/poller.ts";
 
+/** Between SIGTERM and SIGKILL for the agent, as long as it gives its role program, and a little more. */
+const AGENT_GRACE_MS = 12_000;
+
 const { values } = parseArgs({
+  allowPositionals: true, // guest=NAME, by which it is found
   options: {
+    attempt: { type: "string" }, // by which it is told from an earlier start
     interface: { type: "string", default: "eth0" },
     hostname: { type: "string", default: "guest" },
     run: { type: "string", default: "." },
@@ -25,7 +30,8 @@ const { values } = parseArgs({
 
 const leasePath = join(values.run, "lease");
 const stop = new AbortController();
-process.on("SIGTERM", () => stop.abort());
+let agent: ChildProcess | undefined;
+process.on("SIGTERM", () => powerOff("asked to stop"));
 
 await using socket = openPacketRing({
   interfaceName: values.interface,
@@ -88,15 +94,41 @@ function writeLease(lease: DhcpLease): void {
   renameSync(`${leasePath}.new`, leasePath);
 }
 
-/** The agent ends when its guest does, and the guest when its agent fails for good: then the console says why. */
+/**
+ * The agent ends when its guest does, and the guest when its agent does: with 0 the agent has stopped what it ran, as
+ * its goal state wants; else the guest failed, and the console says why.
+ */
 function runAgent(): void {
   const state = join(values.run, "state");
   mkdirSync(state, { recursive: true });
   const app = values.app === undefined ? [] : ["--app", values.app];
   const args = [values.agent, "--lease", leasePath, "--state", state, ...app];
-  const agent = spawn(process.execPath, args, { stdio: "inherit" });
-  agent.on("exit", (code, signal) => fail(new Error(`the agent ended: ${signal ?? code}`)));
-  process.on("exit", () => agent.kill());
+  agent = spawn(process.execPath, args, { stdio: "inherit" });
+  agent.on("exit", (code, signal) => {
+    agent = undefined;
+    if (stop.signal.aborted) return;
+    if (code === 0) powerOff("its agent is done");
+    else fail(new Error(`the agent ended: ${signal ?? code}`));
+  });
+  process.on("exit", () => agent?.kill("SIGKILL"));
+}
+
+/** Ends once the agent, which stops its role program first, has ended. */
+function powerOff(why: string): void {
+  if (stop.signal.aborted) return;
+  stop.abort();
+  const last = () => say(`${why}, powering off`);
+  const running = agent;
+  if (running === undefined) {
+    last();
+    return;
+  }
+  const late = setTimeout(() => running.kill("SIGKILL"), AGENT_GRACE_MS);
+  running.once("exit", () => {
+    clearTimeout(late);
+    last();
+  });
+  running.kill("SIGTERM");
 }
 
 function say(text: string): void {

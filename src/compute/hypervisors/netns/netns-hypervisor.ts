@@ -2,27 +2,32 @@
  * Runs guests as processes in a network namespace of their own, with a veth as NIC: the same DHCP exchange, the same
  * port, the same agent, no kernel of its own. For machines without QEMU, and for tests.
  */
-import { spawn } from "node:child_process";
-import { closeSync, existsSync, openSync, readFileSync } from "node:fs";
+import { type ChildProcess, spawn } from "node:child_process";
+import { closeSync, existsSync, openSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { FabricError } from "../../../model/errors.ts";
 import { formatMac } from "../../../model/mac-address.ts";
-import { ipBatch } from "../../../net/iproute.ts";
+import { findNamespaceInode } from "../../../net/namespace.ts";
 import { runTool } from "../../../net/run-tool.ts";
-import type {
-  GuestDescription,
-  Hypervisor,
-  PreparedGuest,
-  Vm,
-  VmExit,
-  VmSpec,
-} from "../../hypervisor.ts";
-import { removeNamespace } from "../../leftovers.ts";
+import {
+  adoptGuests,
+  clearEarlier,
+  clearGuest,
+  endGuest,
+  type GuestPlace,
+} from "../../guest-finder.ts";
+import { processOfChild, processOfFound } from "../../guest-process.ts";
+import type { GuestDescription, Hypervisor, PreparedGuest, Vm, VmSpec } from "../../hypervisor.ts";
+import { type HeldProcess, readProcess } from "../../processes.ts";
+import { lockGuest, recordOf, writeRecord } from "../../vm-record.ts";
+import { CONSOLE_FILE, NetnsVm } from "./netns-vm.ts";
 
-const TAIL_CHARACTERS = 600;
 /** The guest's end of its NIC, as in a VM. */
 const GUEST_INTERFACE = "eth0";
 const INIT_SCRIPT = join(import.meta.dirname, "guest-init.ts");
+const ENTER_WAIT_MS = 3_000;
+const ENTER_POLL_MS = 20;
 
 export interface NetnsHypervisorOptions {
   /** Why this one was chosen, for people. */
@@ -37,6 +42,7 @@ export function createNetnsHypervisor(options: NetnsHypervisorOptions): Hypervis
     kind: "netns",
     description: `network namespaces (${options.reason})`,
     prepare: async (guest) => prepareGuest(guest, await options.buildAgent()),
+    adopt: (scope) => adoptGuests(scope, "netns", attach),
   };
 }
 
@@ -47,58 +53,82 @@ function prepareGuest(guest: GuestDescription, agent: string): PreparedGuest {
   }
   return {
     evidence: { agent, ...(guest.app !== undefined && { app: guest.app }) },
-    boot: (spec) => bootGuest(spec, agent, guest.app),
+    boot: (spec, signal) => bootGuest(spec, { agent, app: guest.app, signal }),
   };
 }
 
-async function bootGuest(spec: VmSpec, agent: string, app: string | undefined): Promise<Vm> {
-  const namespace = spec.name;
-  await createNic(spec, namespace);
-  const consolePath = join(spec.runDirectory, "console.log");
-  const consoleFd = openSync(consolePath, "w", 0o600);
+interface BootParts {
+  readonly agent: string;
+  readonly app: string | undefined;
+  readonly signal: AbortSignal;
+}
+
+async function bootGuest(spec: VmSpec, parts: BootParts): Promise<Vm> {
+  const record = recordOf(spec, "netns");
+  const place = { folder: spec.runDirectory, record };
+  await clearEarlier(place);
+  using lock = await lockGuest(spec.runDirectory, spec.container, () => endGuest(place));
+  parts.signal.throwIfAborted();
+  writeRecord(spec.runDirectory, record);
+  try {
+    await createNic(spec);
+    parts.signal.throwIfAborted();
+    return new NetnsVm(place, processOfChild(spawnInit(spec, parts, lock.fd)));
+  } catch (error) {
+    await clearGuest(place);
+    throw error;
+  }
+}
+
+function spawnInit(spec: VmSpec, { agent, app }: BootParts, lockFd: number): ChildProcess {
   const args = [
-    ...["netns", "exec", namespace, process.execPath, INIT_SCRIPT],
-    ...["--interface", GUEST_INTERFACE, "--hostname", spec.hostname],
+    ...["netns", "exec", spec.name, process.execPath, INIT_SCRIPT],
+    ...[`--attempt=${spec.attempt}`, "--interface", GUEST_INTERFACE, "--hostname", spec.hostname],
     ...["--run", spec.runDirectory, "--agent", agent],
     ...(app === undefined ? [] : ["--app", app]),
+    `guest=${spec.name}`,
   ];
-  const child = spawn("ip", args, {
-    stdio: ["ignore", consoleFd, consoleFd],
-    env: { PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" },
-    cwd: spec.runDirectory,
-  });
-  closeSync(consoleFd);
-  let stopping = false;
-  const { promise: exited, resolve } = Promise.withResolvers<VmExit>();
-  child.on("error", (error) => resolve({ kind: "failed", reason: error.message }));
-  child.on("exit", (code, signal) => {
-    const reason = `its init ended (${signal ?? code}): ${consoleTail(consolePath)}`;
-    resolve(stopping ? { kind: "stopped" } : { kind: "failed", reason });
-  });
-  return {
-    pid: child.pid ?? 0,
-    consolePath,
-    exited,
-    stop: async () => {
-      stopping = true;
-      await removeNamespace(namespace);
-      // It may have been on its way into the namespace, where nobody saw it.
-      child.kill("SIGKILL");
-      await exited;
-    },
-  };
+  const consoleFd = openSync(join(spec.runDirectory, CONSOLE_FILE), "w", 0o600);
+  try {
+    return spawn("ip", args, {
+      stdio: ["ignore", consoleFd, consoleFd, lockFd],
+      env: { PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" },
+      cwd: spec.runDirectory,
+      detached: true, // what our terminal sends us is not for the guest
+    });
+  } finally {
+    closeSync(consoleFd);
+  }
 }
 
 /** The host end is left down and attached to nothing, as a tap is. */
-async function createNic({ port, mac }: VmSpec, namespace: string): Promise<void> {
-  await runTool("ip", ["netns", "add", namespace]);
-  await ipBatch(port.namespace, [
-    `link add name ${port.name} type veth peer name ${GUEST_INTERFACE} address ${formatMac(mac)} netns ${namespace}`,
-  ]);
-  await ipBatch(namespace, ["link set dev lo up", `link set dev ${GUEST_INTERFACE} up`]);
+async function createNic({ port, mac, name, runDirectory }: VmSpec): Promise<void> {
+  const ip = (args: string[], lines?: readonly string[]) =>
+    // In the run directory, where it is found if we do not live to see it end.
+    runTool("ip", args, { cwd: runDirectory, ...(lines && { input: `${lines.join("\n")}\n` }) });
+  await ip(["netns", "add", name]);
+  await ip(
+    ["-n", port.namespace, "-batch", "-"],
+    [
+      `link add name ${port.name} type veth peer name ${GUEST_INTERFACE} address ${formatMac(mac)} netns ${name}`,
+    ],
+  );
+  await ip(
+    ["-n", name, "-batch", "-"],
+    ["link set dev lo up", `link set dev ${GUEST_INTERFACE} up`],
+  );
 }
 
-function consoleTail(path: string): string {
-  const text = readFileSync(path, "utf8").trim();
-  return text.slice(-TAIL_CHARACTERS).replaceAll(/\s*\n\s*/g, " | ") || "it printed nothing";
+/** Its NIC is whole, for it is made before its init is. Only the latter may still be on its way. */
+async function attach(place: GuestPlace, held: HeldProcess): Promise<Vm | { reason: string }> {
+  const inode = findNamespaceInode(place.record.name);
+  for (let waitedMs = 0; waitedMs < ENTER_WAIT_MS; waitedMs += ENTER_POLL_MS) {
+    if (held.hasEnded) break;
+    const info = readProcess(held.pid);
+    if (inode !== undefined && info?.networkNamespace === inode && info.args[0] !== "ip") {
+      return new NetnsVm(place, processOfFound(held));
+    }
+    await delay(ENTER_POLL_MS);
+  }
+  return { reason: "its init did not get into its namespace" };
 }

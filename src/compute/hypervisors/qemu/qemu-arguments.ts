@@ -1,63 +1,136 @@
 /** QEMU's command line, as a pure function. */
 
 import assert from "node:assert/strict";
-import { join } from "node:path";
 import { formatMac } from "../../../model/mac-address.ts";
+import type { DiskImage } from "../../hypervisor.ts";
 import type { Accelerator } from "./accelerator.ts";
-import type { MachineSpec } from "./machine.ts";
+import { identityArguments } from "./azure-identity.ts";
+import type { HandedFile, MachineBoot, MachineSpec } from "./machine.ts";
 
-/** The descriptor under which QEMU gets the tap. */
-export const TAP_FD = 3;
-/** The descriptor of QEMU's end of the QMP socket pair: no path, so no length limit and nothing to clean up. */
-export const QMP_FD = 4;
-
-/** Files in the run directory. */
-export const RUN_FILES = {
-  console: "console.log",
-  log: "qemu.log",
-  pid: "qemu.pid",
+/**
+ * The descriptors that QEMU is started with, after its standard three. It is given everything open, so that it needs
+ * no right to any folder, and there is no path that could be too long.
+ */
+export const DESCRIPTORS = {
+  tap: 3,
+  /** A listening socket. */
+  monitor: 4,
+  /** Held open, never used: the lock of the guest. */
+  lock: 5,
+  consoleLog: 6,
+  /** A listening socket. */
+  consoleSocket: 7,
+  firstFile: 8,
 } as const;
 
 /** Serial numbers of the disks; `/init` of the guest finds them by these. */
 const SYSTEM_SERIAL = "gs-system";
 const APP_SERIAL = "gs-app";
+const DISK_SERIAL = "gs-disk";
 
 /** Nothing that could add a word to the kernel's command line. */
 const HOSTNAME = /^[a-zA-Z0-9][a-zA-Z0-9.-]{0,62}$/;
+const CONSOLE = "console=ttyS0";
 
-/** The arguments for `spec`. Paths with commas are escaped as QEMU wants it, by doubling. */
-export function qemuArguments(spec: MachineSpec, accelerator: Accelerator): string[] {
-  const run = (file: string): string => join(spec.runDirectory, file);
-  return [
-    ...["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"],
-    ...["-name", `guest=${escapeValue(spec.name)},process=${escapeValue(spec.name)}`],
-    ...["-uuid", spec.vmId],
-    ...["-pidfile", run(RUN_FILES.pid)],
+/** A command line, and the files behind descriptors from {@link DESCRIPTORS}.firstFile on. */
+export interface QemuCommand {
+  readonly args: readonly string[];
+  readonly files: readonly HandedFile[];
+}
+
+/** The arguments for `spec`. Names with commas are escaped as QEMU wants it, by doubling. */
+export function qemuArguments(spec: MachineSpec, accelerator: Accelerator): QemuCommand {
+  const files = new FileTable();
+  const name = escapeValue(spec.name);
+  const args = [
+    ...["-nodefaults", "-no-user-config", "-display", "none"],
+    ...["-name", `guest=${name},process=${name}`],
+    ...["-fw_cfg", `name=opt/goalstate/attempt,string=${spec.attempt}`],
+    ...identityArguments(spec.vmId),
     ...["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"],
     ...machineArguments(accelerator),
     ...["-smp", `cpus=${spec.cpus}`, "-m", `${spec.memoryMib}M`],
-    ...["-kernel", spec.image.kernel, "-initrd", spec.image.initrd],
-    ...["-append", kernelCommandLine(spec.hostname)],
-    ...["-chardev", `file,id=console,path=${escapeValue(run(RUN_FILES.console))}`],
-    ...["-serial", "chardev:console"],
-    ...["-chardev", `socket,id=qmp,fd=${QMP_FD}`, "-mon", "chardev=qmp,mode=control"],
+    ...consoleArguments(),
+    ...["-chardev", `socket,id=qmp,fd=${DESCRIPTORS.monitor},server=on,wait=off`],
+    ...["-mon", "chardev=qmp,mode=control"],
     // vhost needs /dev/vhost-net, which an unprivileged QEMU may not open.
-    ...["-netdev", `tap,id=net0,fd=${TAP_FD},vhost=off`],
+    ...["-netdev", `tap,id=net0,fd=${DESCRIPTORS.tap},vhost=off`],
     // romfile empty: nothing boots from the network, and the ROM costs start-up time.
     ...["-device", `virtio-net-pci,netdev=net0,mac=${formatMac(spec.mac)},romfile=`],
     ...["-device", "virtio-rng-pci"],
-    ...diskArguments("system", SYSTEM_SERIAL, spec.image.systemDisk),
-    ...(spec.appDisk === undefined ? [] : diskArguments("app", APP_SERIAL, spec.appDisk)),
+    ...bootArguments(spec.boot, spec.hostname, files),
+    ...(spec.provisioningDisc === undefined ? [] : discArguments(spec.provisioningDisc, files)),
+  ];
+  return { args: [...args.slice(0, 4), ...files.args, ...args.slice(4)], files: files.list };
+}
+
+/** Gives each file a descriptor. */
+class FileTable {
+  readonly list: HandedFile[] = [];
+  readonly args: string[] = [];
+
+  /** The name under which QEMU's block layer finds the file. */
+  disk(path: string, access: "read" | "read-write"): string {
+    const fd = this.#add({ path, access });
+    this.args.push("-add-fd", `fd=${fd},set=${fd}`);
+    return `/dev/fdset/${fd}`;
+  }
+
+  /** A path for what reads a file by itself. */
+  path(path: string): string {
+    return `/proc/self/fd/${this.#add({ path, access: "reopen" })}`;
+  }
+
+  #add(file: HandedFile): number {
+    return DESCRIPTORS.firstFile - 1 + this.list.push(file);
+  }
+}
+
+/** Everything is logged; whoever connects to the socket sees what comes from then on, and may type. */
+function consoleArguments(): string[] {
+  const { consoleLog, consoleSocket } = DESCRIPTORS;
+  const log = `logfile=/dev/fdset/${consoleLog},logappend=off`;
+  return [
+    ...["-add-fd", `fd=${consoleLog},set=${consoleLog}`],
+    ...["-chardev", `socket,id=console,fd=${consoleSocket},server=on,wait=off,${log}`],
+    ...["-serial", "chardev:console"],
   ];
 }
 
+function bootArguments(boot: MachineBoot, hostname: string, files: FileTable): string[] {
+  switch (boot.kind) {
+    case "own": {
+      const { image, appDisk } = boot;
+      return [
+        ...["-no-reboot", "-kernel", files.path(image.kernel), "-initrd", files.path(image.initrd)],
+        ...["-append", ownCommandLine(hostname)],
+        ...readOnlyDisk("system", SYSTEM_SERIAL, image.systemDisk, files),
+        ...(appDisk === undefined ? [] : readOnlyDisk("app", APP_SERIAL, appDisk, files)),
+      ];
+    }
+    case "disk":
+      return diskArguments(boot.disk, ",bootindex=0", files);
+    case "kernel": {
+      const { kernel, initrd, commandLine, disk } = boot;
+      return [
+        // Without a disk there is nothing that could make a second boot differ from the first.
+        ...(disk === undefined ? ["-no-reboot"] : []),
+        ...["-kernel", files.path(kernel)],
+        ...(initrd === undefined ? [] : ["-initrd", files.path(initrd)]),
+        ...["-append", `${CONSOLE} ${commandLine}`.trim()],
+        ...(disk === undefined ? [] : diskArguments(disk, "", files)),
+      ];
+    }
+  }
+}
+
 /**
- * The kernel's command line. panic=-1 restarts at once, which -no-reboot turns into an exit; quiet keeps
+ * The command line of our own kernel. panic=-1 restarts at once, which -no-reboot turns into an exit; quiet keeps
  * the kernel's own lines off the emulated UART and the console readable.
  */
-function kernelCommandLine(hostname: string): string {
+function ownCommandLine(hostname: string): string {
   assert.match(hostname, HOSTNAME);
-  return `console=ttyS0 quiet panic=-1 audit=0 goalstate.hostname=${hostname}`;
+  return `${CONSOLE} quiet panic=-1 audit=0 goalstate.hostname=${hostname}`;
 }
 
 /**
@@ -74,13 +147,39 @@ function machineArguments(accelerator: Accelerator): string[] {
   }
 }
 
-function diskArguments(id: string, serial: string, path: string): string[] {
-  const file = `file.driver=file,file.filename=${escapeValue(path)}`;
+function readOnlyDisk(id: string, serial: string, path: string, files: FileTable): string[] {
+  const node = readOnlyNode(id, { path, format: "raw" }, files);
+  return [...node, "-device", `virtio-blk-pci,drive=${id},serial=${serial}`];
+}
+
+function diskArguments(disk: DiskImage, extra: string, files: FileTable): string[] {
+  const file = `file.driver=file,file.filename=${files.disk(disk.path, "read-write")}`;
+  const backing = disk.backing === undefined ? "" : ",backing=disk-base";
   return [
+    ...(disk.backing === undefined ? [] : readOnlyNode("disk-base", disk.backing, files)),
+    ...["-blockdev", `driver=${disk.format},node-name=disk,${file}${backing},discard=unmap`],
+    ...["-device", `virtio-blk-pci,drive=disk,serial=${DISK_SERIAL}${extra}`],
+  ];
+}
+
+function readOnlyNode(id: string, disk: DiskImage, files: FileTable): string[] {
+  const filename = files.disk(disk.path, "read");
+  const file = `file.driver=file,file.filename=${filename},file.read-only=on`;
+  const below = disk.backing === undefined ? [] : readOnlyNode(`${id}-base`, disk.backing, files);
+  const backing = disk.backing === undefined ? "" : `,backing=${id}-base`;
+  return [
+    ...below,
     "-blockdev",
-    `driver=raw,node-name=${id},read-only=on,${file},file.read-only=on`,
-    "-device",
-    `virtio-blk-pci,drive=${id},serial=${serial}`,
+    `driver=${disk.format},node-name=${id},read-only=on,${file}${backing}`,
+  ];
+}
+
+/** On SCSI: Debian's cloud kernel has no driver for an IDE or SATA drive. */
+function discArguments(path: string, files: FileTable): string[] {
+  return [
+    ...["-device", "virtio-scsi-pci,id=scsi0"],
+    ...readOnlyNode("provisioning", { path, format: "raw" }, files),
+    ...["-device", "scsi-cd,bus=scsi0.0,drive=provisioning"],
   ];
 }
 

@@ -1,49 +1,60 @@
-/** One QEMU process: its start, how it ended, its end by steps. */
+/** Starts QEMU: as whom, with which descriptors, and until it says that the guest runs. */
 
 import { type ChildProcess, spawn } from "node:child_process";
-import { open, readFile } from "node:fs/promises";
+import { chmodSync, closeSync, copyFileSync, fstatSync, openSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { Duplex } from "node:stream";
-import { setTimeout as delay } from "node:timers/promises";
 import { errorText, FabricError } from "../../../model/errors.ts";
+import { listenForOther } from "../../../net/socket-path.ts";
+import { clearGuest, endGuest, type GuestPlace } from "../../guest-finder.ts";
+import { processOfChild, processOfFound } from "../../guest-process.ts";
+import type { Vm, VmLifetime } from "../../hypervisor.ts";
+import type { HeldProcess } from "../../processes.ts";
+import { lockGuest, recordOf, writeRecord } from "../../vm-record.ts";
 import type { Accelerator } from "./accelerator.ts";
 import type { QemuSearch } from "./find-qemu.ts";
-import type { Machine, MachineExit, MachineSpec } from "./machine.ts";
-import { QMP_FD, qemuArguments, RUN_FILES } from "./qemu-arguments.ts";
-import { QmpClient, type QmpEvent } from "./qmp.ts";
+import type { HandedFile, MachineSpec } from "./machine.ts";
+import { DESCRIPTORS, qemuArguments } from "./qemu-arguments.ts";
+import { describeUser, type QemuUser, setprivArguments } from "./qemu-user.ts";
+import { QemuVm, RUN_FILES } from "./qemu-vm.ts";
 
 const START_TIMEOUT_MS = 20_000;
-const STATUS_INTERVAL_MS = 50;
-/** How long each step of stop() may take: QMP quit, SIGTERM. SIGKILL then takes no time. */
-const STOP_STEP_MS = 2_000;
-const TAIL_CHARACTERS = 2_000;
+const OTHERS_MAY_READ = 0o004;
 
 /** QEMU where it was found. */
 export type FoundQemu = Extract<QemuSearch, { kind: "found" }>;
 
-/**
- * Starts QEMU; resolves when it says that the guest runs.
- *
- * @throws FabricError ERR_QEMU_START with QEMU's last words, ERR_QMP_TIMEOUT; no process is left then
- */
-export async function startQemu(options: {
+/** How every machine is run. */
+export interface QemuSetting {
   readonly qemu: FoundQemu;
   readonly accelerator: Accelerator;
-  readonly spec: MachineSpec;
-  readonly signal: AbortSignal;
-}): Promise<Machine> {
-  const { spec, signal } = options;
+  readonly user: QemuUser;
+  /** Groups that QEMU needs beside its own. */
+  readonly groups: readonly number[];
+  readonly lifetime: VmLifetime;
+}
+
+/**
+ * Starts QEMU; resolves when it says that the guest runs. A process that still runs for the container is ended first.
+ *
+ * @throws FabricError ERR_QEMU_START with QEMU's last words, ERR_QMP_TIMEOUT, ERR_VM_BUSY; no process is left then
+ */
+export async function startQemu(
+  setting: QemuSetting,
+  spec: MachineSpec,
+  signal: AbortSignal,
+): Promise<Vm> {
+  const record = recordOf(spec, "qemu");
+  const place = { folder: spec.runDirectory, record };
+  using lock = await lockGuest(spec.runDirectory, spec.container, () => endGuest(place));
   signal.throwIfAborted();
-  const child = await spawnQemu(options);
-  const vm = new QemuMachine(child, spec.runDirectory);
+  writeRecord(spec.runDirectory, record);
+  const vm = await spawnVm(setting, spec, place, lock.fd);
   try {
-    await vm.running(AbortSignal.any([signal, AbortSignal.timeout(START_TIMEOUT_MS)]));
+    await vm.awaitRunning(AbortSignal.any([signal, AbortSignal.timeout(START_TIMEOUT_MS)]));
     return vm;
   } catch (cause) {
-    child.kill("SIGKILL");
-    const exit = await vm.exited;
+    const words = await vm.abandon();
     if (signal.aborted) throw cause;
-    const words = exit.kind === "failed" ? exit.stderrTail : "";
     throw new FabricError(
       "ERR_QEMU_START",
       `Cannot start container ${spec.container}: ${words || errorText(cause)}`,
@@ -52,105 +63,95 @@ export async function startQemu(options: {
   }
 }
 
-async function spawnQemu(options: {
-  readonly qemu: FoundQemu;
-  readonly accelerator: Accelerator;
-  readonly spec: MachineSpec;
-}): Promise<ChildProcess> {
-  const { qemu, accelerator, spec } = options;
-  const command = [qemu.path, ...qemuArguments(spec, accelerator)];
-  // The kernel kills QEMU when the thread that started it dies. exec keeps that, and the process id with it.
-  if (qemu.setpriv !== undefined) command.unshift(qemu.setpriv, "--pdeathsig", "KILL", "--");
-  const [program = "", ...args] = command;
-  await using log = await open(join(spec.runDirectory, RUN_FILES.log), "w", 0o600);
-  const child = spawn(program, args, {
-    stdio: ["ignore", log.fd, log.fd, spec.tapFd, "pipe"],
-    cwd: spec.runDirectory,
+/** Takes over a QEMU that runs; one that does not answer or whose machine stands still is ended. */
+export async function attachQemu(
+  setting: QemuSetting,
+  place: GuestPlace,
+  held: HeldProcess,
+  signal: AbortSignal,
+): Promise<Vm | { reason: string }> {
+  const vm = new QemuVm(place, processOfFound(held), evidenceOf(setting));
+  try {
+    const bounded = AbortSignal.any([signal, AbortSignal.timeout(START_TIMEOUT_MS)]);
+    const status = await vm.readStatus(bounded);
+    if (status === "running") return vm;
+    await vm.abandon();
+    return { reason: `its machine was "${status}", not running` };
+  } catch (error) {
+    const words = await vm.abandon();
+    return { reason: `QEMU did not answer: ${words || errorText(error)}` };
+  }
+}
+
+async function spawnVm(
+  setting: QemuSetting,
+  spec: MachineSpec,
+  place: GuestPlace,
+  lockFd: number,
+): Promise<QemuVm> {
+  try {
+    const child = spawnQemu(setting, spec, lockFd);
+    return new QemuVm(place, processOfChild(child), evidenceOf(setting));
+  } catch (cause) {
+    await clearGuest(place);
+    const message = `Cannot start container ${spec.container}: ${errorText(cause)}`;
+    throw new FabricError("ERR_QEMU_START", message, { cause });
+  }
+}
+
+function evidenceOf({ user }: QemuSetting): Vm["evidence"] {
+  return { user: describeUser(user) };
+}
+
+function spawnQemu(setting: QemuSetting, spec: MachineSpec, lockFd: number): ChildProcess {
+  const { args, files } = qemuArguments(spec, setting.accelerator);
+  const folder = spec.runDirectory;
+  using opened = new DisposableStack();
+  const keep = (fd: number): number => opened.adopt(fd, closeSync);
+  const log = keep(openSync(join(folder, RUN_FILES.log), "w", 0o600));
+  const descriptors: number[] = [];
+  descriptors[DESCRIPTORS.tap] = spec.tapFd;
+  descriptors[DESCRIPTORS.monitor] = keep(listenForOther(folder, RUN_FILES.monitor));
+  descriptors[DESCRIPTORS.lock] = lockFd;
+  descriptors[DESCRIPTORS.consoleLog] = keep(openSync(join(folder, RUN_FILES.console), "w", 0o600));
+  descriptors[DESCRIPTORS.consoleSocket] = keep(listenForOther(folder, RUN_FILES.consoleSocket));
+  for (const file of files) descriptors.push(keep(openFile(file, setting.user, folder)));
+  const [program = "", ...rest] = [...prefixOf(setting), setting.qemu.path, ...args];
+  return spawn(program, rest, {
+    stdio: ["ignore", log, log, ...descriptors.slice(DESCRIPTORS.tap)],
+    cwd: folder,
     env: {},
+    detached: true, // what our terminal sends us is not for the guest
   });
-  return child;
 }
 
-class QemuMachine implements Machine {
-  readonly pid: number;
-  readonly consolePath: string;
-  readonly exited: Promise<MachineExit>;
-  readonly #child: ChildProcess;
-  readonly #logPath: string;
-  #qmp: QmpClient | undefined;
-  #shutdownReason = "";
-  #stopping = false;
-
-  constructor(child: ChildProcess, runDirectory: string) {
-    this.#child = child;
-    this.pid = child.pid ?? 0;
-    this.consolePath = join(runDirectory, RUN_FILES.console);
-    this.#logPath = join(runDirectory, RUN_FILES.log);
-    this.exited = this.#watch();
-  }
-
-  /** Resolves when QMP says `running`. */
-  async running(signal: AbortSignal): Promise<void> {
-    const stream = this.#child.stdio[QMP_FD];
-    if (!(stream instanceof Duplex)) throw new FabricError("ERR_QMP_CLOSED", "QEMU did not start");
-    const onEvent = (event: QmpEvent): void => this.#note(event);
-    this.#qmp = await QmpClient.open({ stream, onEvent, signal });
-    while (!(await isRunning(this.#qmp, signal))) await delay(STATUS_INTERVAL_MS, null, { signal });
-  }
-
-  async stop(signal?: AbortSignal): Promise<void> {
-    this.#stopping = true;
-    if (signal?.aborted !== true) {
-      await this.#qmp?.execute("quit", {}, bounded(signal)).catch(() => {}); // gone, or the next step
-      if (await this.#endsWithin(bounded(signal))) return;
-      this.#child.kill("SIGTERM");
-      if (await this.#endsWithin(bounded(signal))) return;
-    }
-    this.#child.kill("SIGKILL");
-    await this.exited;
-  }
-
-  #note(event: QmpEvent): void {
-    if (event.name === "SHUTDOWN") this.#shutdownReason = String(event.data["reason"]);
-  }
-
-  async #endsWithin(signal: AbortSignal): Promise<boolean> {
-    const over = delay(STOP_STEP_MS, false, { signal }).catch(() => false);
-    return await Promise.race([this.exited.then(() => true), over]);
-  }
-
-  #watch(): Promise<MachineExit> {
-    const { promise, resolve } = Promise.withResolvers<MachineExit>();
-    this.#child.once("error", (error) => {
-      if (this.#child.pid !== undefined) return;
-      resolve({ kind: "failed", exitCode: null, signal: null, stderrTail: errorText(error) });
-    });
-    this.#child.once("exit", (exitCode, signal) => {
-      this.#qmp?.[Symbol.dispose]();
-      resolve(this.#exitOf(exitCode, signal));
-    });
-    return promise;
-  }
-
-  async #exitOf(exitCode: number | null, signal: string | null): Promise<MachineExit> {
-    if (this.#stopping) return { kind: "stopped", by: "host" };
-    if (exitCode === 0) {
-      const reset = this.#shutdownReason === "guest-reset";
-      return { kind: "stopped", by: reset ? "guest-reset" : "guest-shutdown" };
-    }
-    const log = await readFile(this.#logPath, "utf8").catch(() => "");
-    return { kind: "failed", exitCode, signal, stderrTail: log.slice(-TAIL_CHARACTERS).trim() };
-  }
+/** Changes user and, if so wanted, ties QEMU to our life: the kernel kills it when the thread that started it dies. */
+function prefixOf({ qemu, user, groups, lifetime }: QemuSetting): string[] {
+  if (qemu.setpriv === undefined) return [];
+  const args = [
+    ...(user.kind === "account" ? setprivArguments(user.account, groups) : []),
+    ...(lifetime === "agent" ? ["--pdeathsig", "KILL"] : []),
+  ];
+  return args.length === 0 ? [] : [qemu.setpriv, ...args, "--"];
 }
 
-function bounded(signal: AbortSignal | undefined): AbortSignal {
-  const timeout = AbortSignal.timeout(STOP_STEP_MS);
-  return signal === undefined ? timeout : AbortSignal.any([signal, timeout]);
+function openFile({ path, access }: HandedFile, user: QemuUser, folder: string): number {
+  if (access !== "reopen") return openSync(path, access === "read" ? "r" : "r+");
+  const fd = openSync(path, "r");
+  if (user.kind === "ours" || (fstatSync(fd).mode & OTHERS_MAY_READ) !== 0) return fd;
+  closeSync(fd);
+  return openCopy(path, folder);
 }
 
-async function isRunning(qmp: QmpClient, signal: AbortSignal): Promise<boolean> {
-  const status = await qmp.execute("query-status", {}, signal);
-  return (
-    typeof status === "object" && status !== null && "running" in status && status.running === true
-  );
+/** Of a file that QEMU's user may not read: a copy without a name, which goes when nobody has it open. */
+function openCopy(path: string, folder: string): number {
+  const copy = join(folder, "copy");
+  rmSync(copy, { force: true });
+  copyFileSync(path, copy);
+  try {
+    chmodSync(copy, 0o444);
+    return openSync(copy, "r");
+  } finally {
+    rmSync(copy, { force: true });
+  }
 }

@@ -36,6 +36,7 @@ export class QmpClient {
   readonly #waiting = new Map<number, Waiting>();
   readonly #onEvent: (event: QmpEvent) => void;
   readonly #greeted = Promise.withResolvers<void>();
+  readonly #over = Promise.withResolvers<void>();
   #nextId = 1;
   #pending = "";
   #closed: FabricError | undefined;
@@ -96,6 +97,15 @@ export class QmpClient {
     }
   }
 
+  get isClosed(): boolean {
+    return this.#closed !== undefined;
+  }
+
+  /** Resolves when the connection has ended, from whichever side, and all that was sent on it was handled. */
+  get closed(): Promise<void> {
+    return this.#over.promise;
+  }
+
   /** Closes the stream; commands that wait fail with ERR_QMP_CLOSED. */
   [Symbol.dispose](): void {
     this.#fail("closed by us");
@@ -141,6 +151,7 @@ export class QmpClient {
   #fail(reason: string, cause?: unknown): void {
     if (this.#closed !== undefined) return;
     this.#closed = new FabricError("ERR_QMP_CLOSED", `Cannot talk to QEMU: ${reason}`, { cause });
+    this.#over.resolve();
     this.#greeted.reject(this.#closed);
     for (const waiting of this.#waiting.values()) waiting.reject(this.#closed);
     this.#waiting.clear();
