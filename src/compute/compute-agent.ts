@@ -14,7 +14,7 @@ import {
 } from "../model/documents.ts";
 import { errorText } from "../model/errors.ts";
 import { parseMac } from "../model/mac-address.ts";
-import { deriveGuid } from "../model/names.ts";
+import { deriveGuid, portName } from "../model/names.ts";
 import { type FabricStore, follow } from "../store/index.ts";
 import type { BootTrace } from "../trace/index.ts";
 import type { Hypervisor, Vm } from "./hypervisor.ts";
@@ -310,11 +310,6 @@ function newWork(): ContainerWork {
     work: Promise.resolve(),
     writes: Promise.resolve(),
   };
-}
-
-/** The name of a NIC's host end: unique in its VNET's namespace, at most 15 bytes. */
-function portName(mac: string): string {
-  return `tap${mac.replaceAll(":", "").slice(4)}`;
 }
 
 function stateOf(health: GuestHealth): { state: ContainerState; detail: string } {

@@ -30,6 +30,14 @@ export function hostName(instance: string): string {
 }
 
 /**
+ * The name of a NIC's host end, a function of its MAC, so that compute and network agree on it without a word. Unique in
+ * its VNET's namespace, at most 15 bytes.
+ */
+export function portName(mac: string): string {
+  return `tap${mac.replaceAll(":", "").slice(4)}`;
+}
+
+/**
  * A GUID that is a function of `parts`: the same fabric gives the same container the same identifier after a restart.
  *
  * @see RFC 9562 section 5.8 (version 8: vendor-specific)
