@@ -4,7 +4,7 @@ import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { join, resolve } from "node:path";
 import { FabricError } from "../model/errors.ts";
-import { type FabricStore, openSqliteStore } from "../store/index.ts";
+import { type LocalStore, openSqliteStore } from "../store/index.ts";
 
 const ID_BYTES = 3;
 const ID_TEXT = /^[0-9a-f]{6}$/;
@@ -14,7 +14,8 @@ export interface DataFolder extends AsyncDisposable {
   readonly path: string;
   /** Six hexadecimal digits, made once; all that the fabric creates on this machine bears it. */
   readonly fabricId: string;
-  readonly store: FabricStore;
+  /** Opened here, so it can be shared and compacted by this process only. */
+  readonly store: LocalStore;
 }
 
 /** Where data is kept unless `--data` says otherwise. */

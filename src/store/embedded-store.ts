@@ -2,9 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { FabricError } from "../model/errors.ts";
 import {
-  type FabricStore,
   type GetResult,
-  type Lease,
   type LeaseOptions,
   type ListOptions,
   type ListResult,
@@ -16,6 +14,7 @@ import {
   type WatchItem,
 } from "./fabric-store.ts";
 import { LeaseBook, leaseLost, type StartTimer } from "./lease-book.ts";
+import type { LocalLease, LocalStore } from "./local-store.ts";
 import { type HistoryRow, keyValueOf, type StoreEngine } from "./store-engine.ts";
 import {
   type CheckedOperation,
@@ -34,11 +33,11 @@ interface Queued {
 }
 
 /**
- * A {@link FabricStore} in this process. Transactions that are queued in one turn of the event loop
+ * A {@link LocalStore}. Transactions that are queued in one turn of the event loop
  * are evaluated in order, each as its own revision, and made durable by one commit; reads see
  * committed state only.
  */
-export class EmbeddedStore implements FabricStore {
+export class EmbeddedStore implements LocalStore {
   readonly #engine: StoreEngine;
   readonly #hub: WatchHub;
   readonly #leases: LeaseBook;
@@ -47,10 +46,27 @@ export class EmbeddedStore implements FabricStore {
   #refusal: FabricError | undefined;
   #closed = false;
 
+  /** @param startTimer - runs the time of leases whose holders are gone */
   constructor(engine: StoreEngine, startTimer: StartTimer = startUnrefTimer) {
     this.#engine = engine;
     this.#hub = new WatchHub(engine);
     this.#leases = new LeaseBook(engine, startTimer, (id) => this.#expire(id));
+  }
+
+  get rev(): number {
+    return this.#engine.rev;
+  }
+
+  get compactedRev(): number {
+    return this.#engine.compactedRev;
+  }
+
+  get neededRev(): number | undefined {
+    return this.#hub.neededRev;
+  }
+
+  get refusal(): FabricError | undefined {
+    return this.#refusal;
   }
 
   async get(key: string, options: { readonly rev?: number } = {}): Promise<GetResult> {
@@ -88,10 +104,24 @@ export class EmbeddedStore implements FabricStore {
   ): AsyncGenerator<WatchItem, void, undefined> {
     this.#assertOpen();
     checkPrefix(prefix);
+    for await (const page of this.#hub.watch(prefix, options.from, options.signal)) {
+      for (const item of page) {
+        if (options.signal.aborted) return;
+        yield item;
+      }
+    }
+  }
+
+  async *watchPages(
+    prefix: string,
+    options: { readonly from: number; readonly signal: AbortSignal },
+  ): AsyncGenerator<readonly WatchItem[], void, undefined> {
+    this.#assertOpen();
+    checkPrefix(prefix);
     yield* this.#hub.watch(prefix, options.from, options.signal);
   }
 
-  async lease(ttlMs: number, { id }: LeaseOptions = {}): Promise<Lease> {
+  async lease(ttlMs: number, { id }: LeaseOptions = {}): Promise<LocalLease> {
     this.#assertOpen();
     checkLeaseTtl(ttlMs);
     if (id !== undefined) this.#leases.assertFree(id);

@@ -35,8 +35,8 @@ export interface KeyValue {
 
 /**
  * The life of whoever holds it, as the store sees it: keys that were put with a lease are deleted with it, all or none
- * of them, at most {@link TXN_OPS_MAX} in one revision. A lease lives as long as its holder, and a holder that died without a word for its time to live longer. Its
- * keys then go, unless the holder came back and took it up again.
+ * of them, at most {@link TXN_OPS_MAX} in one revision. A lease lives as long as its holder, and its time to live longer
+ * if the holder dies, falls silent or closes its store without a word. Its keys then go, unless somebody took it up again.
  */
 export interface Lease {
   readonly id: string;
@@ -157,7 +157,8 @@ export interface ListOptions {
  *
  * Rejections: `ERR_STORE_BAD_KEY`, `ERR_STORE_BAD_VALUE`, `ERR_STORE_TOO_LARGE`,
  * `ERR_STORE_COMPACTED`, `ERR_STORE_FUTURE_REVISION`, `ERR_STORE_LEASE_LOST`, `ERR_STORE_FAILED`,
- * `ERR_STORE_UNCERTAIN`, `ERR_STORE_CLOSED`.
+ * `ERR_STORE_UNCERTAIN`, `ERR_STORE_CLOSED`; of a store in another process, also `ERR_STORE_UNAVAILABLE`: nothing was
+ * done, and it may be tried again.
  */
 export interface FabricStore extends AsyncDisposable {
   get(key: string, options?: { readonly rev?: number }): Promise<GetResult>;

@@ -30,6 +30,10 @@ export {
   type WatchItem,
 } from "./fabric-store.ts";
 export { type DocumentHandler, type Follower, follow } from "./follow.ts";
+export type { LocalLease, LocalStore } from "./local-store.ts";
 export { openMemoryStore } from "./memory-store.ts";
+export { openRemoteStore, type RemoteStoreOptions } from "./remote/remote-store.ts";
+export { type ServeStoreOptions, type StoreServer, serveStore } from "./remote/serve-store.ts";
+export type { StoreSocketPath } from "./remote/socket-path.ts";
 export { openSqliteStore } from "./sqlite-store.ts";
 export { UPDATE_ATTEMPTS_MAX, type UpdateOutcome, updateDocument } from "./update.ts";

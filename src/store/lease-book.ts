@@ -1,12 +1,16 @@
 /** The leases of one embedded store: who holds one, and whose time runs. */
 import { FabricError } from "../model/errors.ts";
-import type { Lease } from "./fabric-store.ts";
+import type { LocalLease } from "./local-store.ts";
 import type { LeaseRow, StoreEngine } from "./store-engine.ts";
 
 /** Calls back once after some milliseconds; the returned function takes that back. */
 export type StartTimer = (milliseconds: number, callback: () => void) => () => void;
 
-interface Entry extends LeaseRow {
+interface Entry {
+  readonly id: string;
+  ttlMs: number;
+  /** The latest lease object of it: an earlier one has no say any more. */
+  held: LocalLease | undefined;
   /** Ends the wait for a holder to come back; absent while somebody holds the lease. */
   stopTimer: (() => void) | undefined;
   readonly lose: () => void;
@@ -14,21 +18,21 @@ interface Entry extends LeaseRow {
 }
 
 /**
- * The holder of a lease is in the store's own process, so it lives as long as the store. Only after a restart does time
- * run: the leases that are found then have lost their holders.
+ * The holder of a lease is in the store's own process, so it lives as long as the store, or until it is let go. Time
+ * runs for leases that were let go, and after a restart for all: the leases that are found then have lost their holders.
  */
 export class LeaseBook {
   readonly #entries = new Map<string, Entry>();
   readonly #startTimer: StartTimer;
   readonly #expire: (id: string) => void;
+  #isClosed = false;
 
   /** @param expire - called when nobody came back in time */
   constructor(engine: StoreEngine, startTimer: StartTimer, expire: (id: string) => void) {
     this.#startTimer = startTimer;
     this.#expire = expire;
     for (const row of engine.readLeases()) {
-      const entry = this.#add(row);
-      entry.stopTimer = startTimer(row.ttlMs, () => expire(row.id));
+      this.#run(this.#add(row));
     }
   }
 
@@ -49,11 +53,19 @@ export class LeaseBook {
   }
 
   /** Notes that somebody holds the lease from now on. */
-  hold(row: LeaseRow, revoke: () => Promise<void>): Lease {
+  hold(row: LeaseRow, revoke: () => Promise<void>): LocalLease {
     const entry = this.#entries.get(row.id) ?? this.#add(row);
     entry.stopTimer?.();
     entry.stopTimer = undefined;
-    return { id: row.id, lost: entry.lost, revoke };
+    entry.ttlMs = row.ttlMs;
+    const held: LocalLease = {
+      id: row.id,
+      lost: entry.lost,
+      revoke,
+      letGo: () => this.#letGo(entry, held),
+    };
+    entry.held = held;
+    return held;
   }
 
   /** Forgets a lease, and tells its holder. */
@@ -67,22 +79,38 @@ export class LeaseBook {
   /** A lease that could not be ended is tried again after its time. */
   postpone(id: string): void {
     const entry = this.#entries.get(id);
-    if (entry !== undefined) {
-      entry.stopTimer = this.#startTimer(entry.ttlMs, () => this.#expire(id));
-    }
+    if (entry !== undefined) this.#run(entry);
   }
 
   /** The store is no more: nobody's lease can be kept, and no time runs. */
   close(): void {
+    this.#isClosed = true;
     for (const entry of this.#entries.values()) {
       entry.stopTimer?.();
       entry.lose();
     }
   }
 
+  #letGo(entry: Entry, held: LocalLease): void {
+    const isOurs = entry.held === held && this.#entries.get(entry.id) === entry;
+    if (!isOurs || entry.stopTimer !== undefined || this.#isClosed) return;
+    entry.held = undefined;
+    this.#run(entry);
+  }
+
+  #run(entry: Entry): void {
+    entry.stopTimer = this.#startTimer(entry.ttlMs, () => this.#expire(entry.id));
+  }
+
   #add(row: LeaseRow): Entry {
     const { promise, resolve } = Promise.withResolvers<void>();
-    const entry = { ...row, stopTimer: undefined, lose: resolve, lost: promise };
+    const entry: Entry = {
+      ...row,
+      held: undefined,
+      stopTimer: undefined,
+      lose: resolve,
+      lost: promise,
+    };
     this.#entries.set(row.id, entry);
     return entry;
   }

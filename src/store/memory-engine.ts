@@ -1,5 +1,13 @@
 /** History in memory: for unit tests and for runs that need not survive. */
-import type { HistoryRow, LeaseRow, RangeQuery, StoreEngine } from "./store-engine.ts";
+import {
+  type Changes,
+  type ChangesLimit,
+  type HistoryRow,
+  type LeaseRow,
+  type RangeQuery,
+  type StoreEngine,
+  takeChanges,
+} from "./store-engine.ts";
 
 /** A {@link StoreEngine} over a sorted key list and one row list per key. */
 export class MemoryEngine implements StoreEngine {
@@ -28,14 +36,15 @@ export class MemoryEngine implements StoreEngine {
     return found;
   }
 
-  readChanges(prefix: string, fromRev: number, limit: number): HistoryRow[] {
-    const found: HistoryRow[] = [];
+  readChanges(prefix: string, fromRev: number, limit: ChangesLimit): Changes {
+    return takeChanges(this.#changes(prefix, fromRev), limit);
+  }
+
+  *#changes(prefix: string, fromRev: number): Generator<HistoryRow, void, undefined> {
     for (let i = this.#firstOfRevision(fromRev); i < this.#log.length; i++) {
-      if (found.length === limit) break;
       const row = this.#log[i]!;
-      if (row.key.startsWith(prefix)) found.push(row);
+      if (row.key.startsWith(prefix)) yield row;
     }
-    return found;
   }
 
   countKeys(): number {

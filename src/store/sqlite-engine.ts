@@ -6,7 +6,15 @@
  */
 import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { errorText, FabricError } from "../model/errors.ts";
-import type { HistoryRow, LeaseRow, RangeQuery, StoreEngine } from "./store-engine.ts";
+import {
+  type Changes,
+  type ChangesLimit,
+  type HistoryRow,
+  type LeaseRow,
+  type RangeQuery,
+  type StoreEngine,
+  takeChanges,
+} from "./store-engine.ts";
 
 /** Bumped when the tables change; PRAGMA user_version of the file. */
 const SCHEMA_VERSION = 2;
@@ -94,7 +102,7 @@ export class SqliteEngine implements StoreEngine {
     this.#range = prepare(RANGE);
     this.#changes = prepare(
       `SELECT ${COLUMNS} FROM history INDEXED BY history_by_rev
-       WHERE rev >= ? AND key >= ? AND key < ? ORDER BY rev, key LIMIT ?`,
+       WHERE rev >= ? AND key >= ? AND key < ? ORDER BY rev, key`,
     );
     this.#insert = prepare("INSERT INTO history VALUES (?, ?, ?, ?, ?, ?)");
     this.#setRev = prepare("UPDATE head SET rev = ?");
@@ -110,8 +118,9 @@ export class SqliteEngine implements StoreEngine {
     return this.#range.all(prefix, after, prefix + KEY_END, rev, limit).map(historyRow);
   }
 
-  readChanges(prefix: string, fromRev: number, limit: number): HistoryRow[] {
-    return this.#changes.all(fromRev, prefix, prefix + KEY_END, limit).map(historyRow);
+  readChanges(prefix: string, fromRev: number, limit: ChangesLimit): Changes {
+    const rows = this.#changes.iterate(fromRev, prefix, prefix + KEY_END);
+    return takeChanges(Iterator.from(rows).map(historyRow), limit);
   }
 
   countKeys(): number {

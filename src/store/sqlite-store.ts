@@ -1,5 +1,5 @@
 import { EmbeddedStore } from "./embedded-store.ts";
-import type { FabricStore } from "./fabric-store.ts";
+import type { LocalStore } from "./local-store.ts";
 import { SqliteEngine } from "./sqlite-engine.ts";
 
 /**
@@ -14,6 +14,6 @@ import { SqliteEngine } from "./sqlite-engine.ts";
  * @example
  * await using store = openSqliteStore({ path: "/var/lib/goalstate/fabric.db" });
  */
-export function openSqliteStore(options: { readonly path: string }): FabricStore {
+export function openSqliteStore(options: { readonly path: string }): LocalStore {
   return new EmbeddedStore(new SqliteEngine(options.path));
 }

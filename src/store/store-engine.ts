@@ -39,6 +39,30 @@ export interface RangeQuery {
   readonly limit: number;
 }
 
+/** Where {@link StoreEngine.readChanges} stops: at so many rows, or behind the row that reaches so many bytes of values. */
+export interface ChangesLimit {
+  readonly rows: number;
+  readonly bytes: number;
+}
+
+/** What {@link StoreEngine.readChanges} found. If `more`, it stopped at the limit, maybe inside a revision. */
+export interface Changes {
+  readonly rows: readonly HistoryRow[];
+  readonly more: boolean;
+}
+
+/** Takes rows until a limit is reached. */
+export function takeChanges(rows: Iterable<HistoryRow>, limit: ChangesLimit): Changes {
+  const taken: HistoryRow[] = [];
+  let bytes = 0;
+  for (const row of rows) {
+    taken.push(row);
+    bytes += row.text?.length ?? 0;
+    if (taken.length >= limit.rows || bytes >= limit.bytes) return { rows: taken, more: true };
+  }
+  return { rows: taken, more: false };
+}
+
 /** A synchronous history of writes. Reads see what the running batch has written so far. */
 export interface StoreEngine {
   readonly name: string;
@@ -49,8 +73,8 @@ export interface StoreEngine {
   readKey(key: string, rev: number): HistoryRow | undefined;
   /** Keys that exist at `rev`, in byte order. */
   readRange(query: RangeQuery): HistoryRow[];
-  /** Rows from revision `fromRev` on, ordered by revision, then key; at most `limit`. */
-  readChanges(prefix: string, fromRev: number, limit: number): HistoryRow[];
+  /** Rows from revision `fromRev` on, ordered by revision, then key. */
+  readChanges(prefix: string, fromRev: number, limit: ChangesLimit): Changes;
   countKeys(): number;
   /** Keys that exist now and are in this lease, in byte order. */
   readLeaseKeys(id: string): string[];
