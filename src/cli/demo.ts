@@ -1,6 +1,6 @@
 /** `goalstate demo`: a fabric in its own namespaces, a tenant deployed on it, and its boot shown live. */
 import { rmSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "pino";
 import packageJson from "../../package.json" with { type: "json" };
@@ -116,7 +116,7 @@ async function bringUp(
       "nftables is not installed: ports open without anti-spoofing; tools/host-setup installs it",
     );
   }
-  await using fabric = startFabric({
+  await using fabric = await startFabric({
     ...{ prefix, hypervisor, canFilter, log },
     store: data.store,
     fabricId: data.fabricId,
@@ -136,7 +136,8 @@ async function bringUp(
   const printing = printMilestones(fabric, print, stopPrinting.signal);
   try {
     for (const { tenant, folder } of deployments) {
-      containers.push(...(await fabric.manager.deploy(tenant, folder)));
+      const submitted = await fabric.manager.submit(tenant, resolve(folder));
+      containers.push(...submitted.containers);
     }
     await awaitContainers(fabric, data.store, containers, options);
     if (signal.aborted) return print("stopping");
@@ -154,7 +155,7 @@ async function bringUp(
 
 /** Each demo starts afresh; only the milestones of earlier boots stay. */
 async function resetStore({ store, path }: DataFolder): Promise<void> {
-  for (const prefix of ["/containers/", "/on/", "/vnets/", "/macs/", "/tenants/"]) {
+  for (const prefix of ["/containers/", "/on/", "/vnets/", "/macs/", "/tenants/", "/nodes/"]) {
     const { kvs } = await store.list(prefix);
     await deleteKeys(
       store,

@@ -1,10 +1,12 @@
 /** A whole fabric in one process, on one node: what the demo runs. */
 import { join } from "node:path";
 import type { Logger } from "pino";
+import packageJson from "../../package.json" with { type: "json" };
 import type { ComputeManager, Hypervisor } from "../compute/index.ts";
+import { keys, type NodeStatus } from "../model/documents.ts";
 import type { FabricStore } from "../store/index.ts";
 import type { BootTrace } from "../trace/index.ts";
-import { createManager, openTrace } from "./fabric/control-plane.ts";
+import { NODE_LEASE_MS, openTrace, startManager } from "./fabric/control-plane.ts";
 import { type FabricNode, startNode } from "./fabric/node.ts";
 
 const NODE = "node-1";
@@ -28,11 +30,36 @@ export interface Fabric extends FabricNode {
 }
 
 /** Starts managers and agents on one node, this machine. */
-export function startFabric(options: FabricOptions): Fabric {
+export async function startFabric(options: FabricOptions): Promise<Fabric> {
   const { store, fabricId, log } = options;
   const trace = openTrace(store, log);
+  await joinNode(store);
+  const control = startManager({ store, fabricId, trace, log });
   const runDirectory = join(options.folder, "run");
   const node = startNode({ ...options, trace, node: NODE, runDirectory });
-  const manager = createManager({ store, fabricId, trace, nodes: [NODE] });
-  return { ...node, manager, trace };
+  return {
+    ...node,
+    manager: control.manager,
+    trace,
+    [Symbol.asyncDispose]: async () => {
+      await control[Symbol.asyncDispose]();
+      await node[Symbol.asyncDispose]();
+    },
+  };
+}
+
+/** This machine as the fabric's one node, which takes whatever the demo is given. */
+async function joinNode(store: FabricStore): Promise<void> {
+  const lease = await store.lease(NODE_LEASE_MS);
+  const value: NodeStatus = {
+    node: NODE,
+    faultDomain: NODE,
+    cpus: 1024,
+    memoryMib: 1024 * 1024,
+    hypervisor: "of the demo",
+    version: packageJson.version,
+    pid: process.pid,
+    sinceMs: Date.now(),
+  };
+  await store.txn({ success: [{ kind: "put", key: keys.node(NODE), value, lease: lease.id }] });
 }

@@ -1,5 +1,4 @@
 export { ComputeAgent, type ComputeAgentOptions, type GuestHealth } from "./compute-agent.ts";
-export { ComputeManager, type ComputeManagerOptions } from "./compute-manager.ts";
 export { bundleAgent } from "./guest/agent-bundle.ts";
 export { buildGuestImage } from "./guest-image.ts";
 export type {
@@ -29,3 +28,11 @@ export {
   openQemuMachines,
 } from "./hypervisors/qemu/index.ts";
 export { removeLeftovers, removeNamespace } from "./leftovers.ts";
+export {
+  ComputeManager,
+  type ComputeManagerOptions,
+  type ContainerView,
+  containerView,
+  type ManagerClock,
+  type Submitted,
+} from "./manager/index.ts";

@@ -2,7 +2,7 @@
  * The documents of the fabric store. A goal says what should be and is written by a manager; a status says what is
  * and is written by an agent; every key has one writer. Addresses and MACs are text here, as people read documents.
  */
-import type { EndpointDescription } from "./tenant.ts";
+import type { EndpointDescription, TenantDescription } from "./tenant.ts";
 
 /** What a container is doing, as `ps` shows it. */
 export type ContainerState =
@@ -16,6 +16,41 @@ export type ContainerState =
   | "Stopping"
   | "Stopped"
   | "Failed";
+
+/** What a user submitted. */
+export interface TenantSubmission {
+  readonly description: TenantDescription;
+  /** Absolute path of the folder that relative paths in the description are relative to. */
+  readonly folder: string;
+}
+
+/** `/tenants/T`, written by the compute manager. */
+export interface TenantRecord extends TenantSubmission {
+  readonly tenant: string;
+  /**
+   * `allocating`: its network is not confirmed, and nobody was told that it is accepted: after a crash it is rolled back.
+   * `deleting`: its goals go, then its network, then this document.
+   */
+  readonly phase: "allocating" | "accepted" | "deleting";
+  /** Grows with each submission that is accepted. */
+  readonly revision: number;
+  /** An update whose network is not confirmed: after a crash it is rolled back. */
+  readonly pending?: TenantSubmission;
+  /** An update that is under way, or was stopped; absent when all containers are as described. */
+  readonly rollout?: Rollout;
+}
+
+/** How far an update has come through a tenant's update domains. */
+export interface Rollout {
+  /** Names of the roles that it changes. */
+  readonly roles: readonly string[];
+  /** The domain that is updated now; those before it are done. */
+  readonly domain: number;
+  /** Epoch milliseconds by when this domain's containers must be Ready. */
+  readonly readyByMs: number;
+  /** Why it goes no further; a new submission does. */
+  readonly stopped?: string;
+}
 
 /** `/nodes/N`, written by the node's agent and gone when the node is: it is put with the node's lease. */
 export interface NodeStatus {

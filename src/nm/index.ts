@@ -19,4 +19,4 @@ export {
   type StartVnetServices,
   type VnetServices,
 } from "./network-agent.ts";
-export { NetworkManager, type NicRequest } from "./network-manager.ts";
+export { NetworkManager, type NicPlacement, type NicRequest } from "./network-manager.ts";

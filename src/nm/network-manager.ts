@@ -12,7 +12,7 @@ import {
   parseIpv4,
 } from "../model/ipv4-address.ts";
 import { formatMac, type MacAddress } from "../model/mac-address.ts";
-import { deleteKeys, type FabricStore, type Operation } from "../store/index.ts";
+import { type Compare, deleteKeys, type FabricStore, type Operation } from "../store/index.ts";
 
 /** A NIC to allocate: one per container. */
 export interface NicRequest {
@@ -28,9 +28,17 @@ const ATTEMPTS_MAX = 20;
 /** One transaction holds at most 100 operations; a NIC takes two. */
 const NICS_PER_TRANSACTION = 45;
 
+/** The network manager's part of a transaction that places a container. */
+export interface NicPlacement {
+  readonly compare: Compare;
+  readonly operation: Operation;
+}
+
 /** Allocates networks and NICs. Its goals are the only place where it keeps anything. */
 export class NetworkManager {
   readonly #store: FabricStore;
+  /** Of all VNETs, once read: nobody else gives any. */
+  #vnis: Promise<Map<string, number>> | undefined;
 
   constructor(options: { readonly store: FabricStore }) {
     this.#store = options.store;
@@ -48,25 +56,47 @@ export class NetworkManager {
     readonly nics: readonly NicRequest[];
   }): Promise<readonly NicGoal[]> {
     await this.#ensureVnet(options);
+    let book = await this.#readVnet(options.vnet);
     for (let start = 0; start < options.nics.length; start += NICS_PER_TRANSACTION) {
       const chunk = options.nics.slice(start, start + NICS_PER_TRANSACTION);
-      await this.#allocateChunk(options.vnet, options.addressSpace, chunk);
+      book = await this.#allocateChunk(book, options.addressSpace, chunk);
     }
-    const wanted = new Set(options.nics.map(({ container }) => container));
-    const goals = await this.#listNics();
-    return goals.filter(({ container }) => wanted.has(container));
+    return options.nics.map(({ container }) => book.nics.get(container)!);
+  }
+
+  /** The NICs of a VNET. */
+  async listNics(vnet: string): Promise<NicGoal[]> {
+    const { kvs } = await this.#store.list(keys.nics(vnet));
+    return kvs.map(({ value }) => asDocument<NicGoal>(value));
+  }
+
+  /** Takes back the NICs of these containers; one that has none is passed over. */
+  async releaseNics(vnet: string, containers: readonly string[]): Promise<void> {
+    const released = new Set(containers);
+    const goals = (await this.listNics(vnet)).filter(({ container }) => released.has(container));
+    await deleteKeys(this.#store, nicKeys(goals));
   }
 
   /** Takes back all NICs of a VNET, and the VNET. */
   async release(vnet: string): Promise<void> {
-    const goals = (await this.#listNics()).filter((goal) => goal.vnet === vnet);
-    const nics = goals.flatMap(({ mac }) => [keys.nic(vnet, mac), keys.mac(mac)]);
-    await deleteKeys(this.#store, [...nics, keys.vnet(vnet)]);
+    const goals = await this.listNics(vnet);
+    await deleteKeys(this.#store, [...nicKeys(goals), keys.vnet(vnet)]);
+    (await this.#vnis)?.delete(vnet);
   }
 
-  /** The part of the compute manager's transaction that says where a NIC's container is. */
-  place(nic: NicGoal, node: string): Operation {
-    return { kind: "put", key: keys.nic(nic.vnet, nic.mac), value: { ...nic, node } };
+  /**
+   * The part of the compute manager's transaction that says where a NIC's container is. A container that is placed
+   * anew is not in service.
+   */
+  async place(
+    { vnet, mac }: Pick<NicGoal, "vnet" | "mac">,
+    node: string,
+  ): Promise<NicPlacement | undefined> {
+    const { kv } = await this.#store.get(keys.nic(vnet, mac));
+    if (kv === undefined) return undefined; // released under us
+    const { key, modRev } = kv;
+    const value = { ...asDocument<NicGoal>(kv.value), node, inService: false };
+    return { compare: { key, modRev }, operation: { kind: "put", key, value } };
   }
 
   async #ensureVnet(options: {
@@ -83,7 +113,7 @@ export class NetworkManager {
     if ((await this.#store.get(key)).kv !== undefined) return;
     const goal: VnetGoal = {
       vnet,
-      vni: await this.#firstFreeVni(),
+      vni: await this.#takeVni(vnet),
       tenant,
       addressSpace: formatSubnet(addressSpace),
       gateway: formatIpv4(gateway),
@@ -94,37 +124,62 @@ export class NetworkManager {
     });
   }
 
-  async #firstFreeVni(): Promise<number> {
-    const { kvs } = await this.#store.list("/vnets/");
-    const goals = kvs.filter(({ key }) => key.endsWith("/goal"));
-    const taken = new Set(goals.map(({ value }) => asDocument<VnetGoal>(value).vni));
+  async #takeVni(vnet: string): Promise<number> {
+    this.#vnis ??= this.#listVnis();
+    const vnis = await this.#vnis;
+    const held = vnis.get(vnet);
+    if (held !== undefined) return held;
+    const taken = new Set(vnis.values());
     let vni = 1;
     while (taken.has(vni)) vni += 1;
+    vnis.set(vnet, vni);
     return vni;
+  }
+
+  async #listVnis(): Promise<Map<string, number>> {
+    const { kvs } = await this.#store.list("/vnets/");
+    const goals = kvs
+      .filter(({ key }) => key.endsWith("/goal"))
+      .map(({ value }) => asDocument<VnetGoal>(value));
+    return new Map(goals.map(({ vnet, vni }) => [vnet, vni]));
+  }
+
+  /** The VNET before its NICs: a change in between is noticed when the VNET is compared. */
+  async #readVnet(vnet: string): Promise<VnetBook> {
+    const { kv } = await this.#store.get(keys.vnet(vnet));
+    if (kv === undefined) throw busy(vnet);
+    const nics = await this.listNics(vnet);
+    return {
+      vnet,
+      value: kv.value,
+      modRev: kv.modRev,
+      nics: new Map(nics.map((goal) => [goal.container, goal])),
+      addresses: new Set(nics.map(({ address }) => parseIpv4(address))),
+      macs: new Set(nics.map(({ mac }) => mac)),
+    };
   }
 
   /** Compare-and-swap until no other writer took one of the MACs or addresses under us. */
   async #allocateChunk(
-    vnet: string,
+    known: VnetBook,
     addressSpace: Ipv4Subnet,
     requests: readonly NicRequest[],
-  ): Promise<void> {
+  ): Promise<VnetBook> {
+    let book = known;
     for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt += 1) {
-      const { kv } = await this.#store.get(keys.vnet(vnet));
-      if (kv === undefined) break; // released under us
-      const existing = await this.#listNics();
-      const held = new Set(existing.map(({ container }) => container));
-      const missing = requests.filter(({ container }) => !held.has(container));
-      if (missing.length === 0) return;
-      const goals = chooseNics({ vnet, addressSpace, requests: missing, existing, attempt });
+      const { vnet, nics } = book;
+      const missing = requests.filter(({ container }) => !nics.has(container));
+      if (missing.length === 0) return book;
+      const goals = chooseNics(book, addressSpace, missing, attempt);
+      const key = keys.vnet(vnet);
       // Rewriting the VNET makes two allocations in it exclude each other: addresses are unique per VNET.
-      const result = await this.#store.txn({
+      const { ok, rev } = await this.#store.txn({
         compare: [
-          { key: kv.key, modRev: kv.modRev },
+          { key, modRev: book.modRev },
           ...goals.map(({ mac }) => ({ key: keys.mac(mac), modRev: 0 })),
         ],
         success: [
-          { kind: "put", key: kv.key, value: kv.value },
+          { kind: "put", key, value: book.value },
           ...goals.flatMap((goal): Operation[] => {
             const { mac, container } = goal;
             return [
@@ -134,45 +189,68 @@ export class NetworkManager {
           }),
         ],
       });
-      if (result.ok) return;
+      if (ok) return withNics(book, rev, goals);
+      book = await this.#readVnet(vnet);
     }
-    throw new FabricError(
-      "ERR_NM_BUSY",
-      `Cannot allocate NICs in VNET ${vnet}: it was released, or too many write it`,
-    );
-  }
-
-  async #listNics(): Promise<NicGoal[]> {
-    const { kvs } = await this.#store.list("/vnets/");
-    return kvs
-      .filter(({ key }) => !key.endsWith("/goal"))
-      .map(({ value }) => asDocument<NicGoal>(value));
+    throw busy(known.vnet);
   }
 }
 
-function chooseNics(options: {
+/** A VNET as it was read, and what is given in it. */
+interface VnetBook {
   readonly vnet: string;
-  readonly addressSpace: Ipv4Subnet;
-  readonly requests: readonly NicRequest[];
-  readonly existing: readonly NicGoal[];
-  readonly attempt: number;
-}): NicGoal[] {
-  const { vnet, addressSpace, requests, existing, attempt } = options;
-  const inVnet = existing.filter((goal) => goal.vnet === vnet);
-  const taken = new Set<number>(inVnet.map(({ address }) => parseIpv4(address)));
-  const macs = new Set(existing.map(({ mac }) => mac));
+  readonly value: unknown;
+  readonly modRev: number;
+  /** By container. */
+  readonly nics: Map<string, NicGoal>;
+  readonly addresses: Set<number>;
+  readonly macs: Set<string>;
+}
+
+function withNics(book: VnetBook, modRev: number, goals: readonly NicGoal[]): VnetBook {
+  for (const goal of goals) {
+    book.nics.set(goal.container, goal);
+    book.addresses.add(parseIpv4(goal.address));
+    book.macs.add(goal.mac);
+  }
+  return { ...book, modRev };
+}
+
+function busy(vnet: string): FabricError {
+  const message = `Cannot allocate NICs in VNET ${vnet}: it was released, or too many write it`;
+  return new FabricError("ERR_NM_BUSY", message);
+}
+
+function nicKeys(goals: readonly NicGoal[]): string[] {
+  return goals.flatMap(({ vnet, mac }) => [keys.nic(vnet, mac), keys.mac(mac)]);
+}
+
+function chooseNics(
+  book: VnetBook,
+  addressSpace: Ipv4Subnet,
+  requests: readonly NicRequest[],
+  attempt: number,
+): NicGoal[] {
+  const { vnet } = book;
+  const macs = new Set<string>();
+  let next = ipv4Plus(addressSpace.network, FIRST_NIC_OFFSET);
   return requests.map(({ container, role, hostname }) => {
-    const address = firstFreeAddress(addressSpace, taken);
-    taken.add(address);
-    const mac = firstFreeMac(container, macs, attempt);
+    const address = firstFreeAddress(addressSpace, next, book.addresses);
+    next = ipv4Plus(address, 1);
+    const isTaken = (mac: string) => book.macs.has(mac) || macs.has(mac);
+    const mac = firstFreeMac(container, isTaken, attempt);
     macs.add(mac);
     const placed = { node: "", inService: false };
     return { mac, vnet, container, role, hostname, address: formatIpv4(address), ...placed };
   });
 }
 
-function firstFreeAddress(subnet: Ipv4Subnet, taken: ReadonlySet<number>): Ipv4Address {
-  let address = ipv4Plus(subnet.network, FIRST_NIC_OFFSET);
+function firstFreeAddress(
+  subnet: Ipv4Subnet,
+  from: Ipv4Address,
+  taken: ReadonlySet<number>,
+): Ipv4Address {
+  let address = from;
   while (taken.has(address)) address = ipv4Plus(address, 1);
   if (!isHostAddress(subnet, address)) throw addressSpaceFull(subnet);
   return address;
@@ -184,10 +262,14 @@ function addressSpaceFull(subnet: Ipv4Subnet): FabricError {
 }
 
 /** A locally administered MAC that is a function of the container's name, so that a container keeps it. */
-function firstFreeMac(container: string, taken: ReadonlySet<string>, attempt: number): string {
+function firstFreeMac(
+  container: string,
+  isTaken: (mac: string) => boolean,
+  attempt: number,
+): string {
   for (let salt = attempt; ; salt += 1) {
     const digest = createHash("sha256").update(`${container}#${salt}`).digest();
     const mac = formatMac((0x02_67_73 * 2 ** 24 + digest.readUIntBE(0, 3)) as MacAddress);
-    if (!taken.has(mac)) return mac;
+    if (!isTaken(mac)) return mac;
   }
 }

@@ -210,7 +210,7 @@ class StoreBootTrace implements BootTrace {
   async forget(container: string): Promise<void> {
     await this.#boots.get(container)?.stored;
     this.#boots.delete(container);
-    await this.settled();
+    await Promise.all(this.#pending); // not what others reach meanwhile
     const { kvs } = await this.#store.list(containerPrefix(container));
     await deleteKeys(
       this.#store,

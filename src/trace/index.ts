@@ -7,4 +7,5 @@ export {
   type FollowedMilestone,
   type TimelineEntry,
 } from "./boot-trace.ts";
+export { findLastMilestone } from "./last-milestone.ts";
 export { findWait, type Wait, why } from "./why.ts";

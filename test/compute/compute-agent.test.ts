@@ -71,10 +71,14 @@ async function startCompute(hypervisor: Hypervisor) {
     ...{ store, trace },
     network: new NetworkManager({ store }),
     fabricId: "test",
-    nodes: ["node-1"],
+    clock: { now: Date.now, startTimer: () => () => undefined },
+    nodeGraceMs: 0,
+    onError: (_what, error) => errors.push(error),
   });
+  const node = { node: "node-1", faultDomain: "1", cpus: 8, memoryMib: 8192 };
+  await store.txn({ success: [{ kind: "put", key: keys.node("node-1"), value: node }] });
   const stop = new AbortController();
-  const running = agent.run(stop.signal);
+  const running = Promise.all([agent.run(stop.signal), manager.run(stop.signal)]);
   onTestFinished(async () => {
     stop.abort();
     await running;
@@ -98,6 +102,7 @@ function untilState(store: FabricStore, state: string): Promise<void> {
 
 /** What the network agent does before the VM exists. */
 async function prepareNetwork(store: FabricStore): Promise<void> {
+  await untilState(store, "Allocated");
   const { kvs } = await store.list(keys.nics("lab.net"));
   const goal = asDocument<NicGoal>(kvs[0]?.value);
   const value = { kind: "blocked", namespace: "gs-test-lab.net", bridge: "br0" };
@@ -108,7 +113,10 @@ describe("compute manager and agent", () => {
   test("wait for the network, then create the VM with its port in the VNET's namespace", async () => {
     const fake = fakeHypervisor();
     const { store, manager } = await startCompute(fake.hypervisor);
-    expect(await manager.deploy(TENANT, "/tenants/lab")).toEqual([CONTAINER]);
+    expect(await manager.submit(TENANT, "/tenants/lab")).toEqual({
+      outcome: "created",
+      containers: [CONTAINER],
+    });
     await untilState(store, "Allocated");
     expect(fake.specs).toEqual([]);
     await prepareNetwork(store);
@@ -125,7 +133,8 @@ describe("compute manager and agent", () => {
 
   test("a goal's app folder is absolute, its identifiers are stable, its settings are kept", async () => {
     const { store, manager } = await startCompute(fakeHypervisor().hypervisor);
-    await manager.deploy(TENANT, "/tenants/lab");
+    await manager.submit(TENANT, "/tenants/lab");
+    await untilState(store, "Allocated");
     const { kv } = await store.get(keys.containerGoal(CONTAINER));
     expect(kv?.value).toMatchObject({
       app: "/tenants/lab/app",
@@ -136,17 +145,9 @@ describe("compute manager and agent", () => {
     });
   });
 
-  test("a tenant is deployed once", async () => {
-    const { manager } = await startCompute(fakeHypervisor().hypervisor);
-    await manager.deploy(TENANT, "/");
-    await expect(manager.deploy(TENANT, "/")).rejects.toMatchObject({
-      code: "ERR_USAGE_TENANT_EXISTS",
-    });
-  });
-
   test("go from lease to agent to Ready; what a guest says is stored before it is acknowledged", async () => {
     const { store, manager, agent } = await startCompute(fakeHypervisor().hypervisor);
-    await manager.deploy(TENANT, "/");
+    await manager.submit(TENANT, "/");
     await prepareNetwork(store);
     await untilState(store, "Booting");
     await agent.leased(CONTAINER);
@@ -166,7 +167,7 @@ describe("compute manager and agent", () => {
   test("a VM that ends by itself is Failed with the reason, and has no port any more", async () => {
     const fake = fakeHypervisor();
     const { store, manager } = await startCompute(fake.hypervisor);
-    await manager.deploy(TENANT, "/");
+    await manager.submit(TENANT, "/");
     await prepareNetwork(store);
     await untilState(store, "Booting");
     fake.exit({ kind: "failed", reason: "QEMU ended with SIGSEGV" });
@@ -179,7 +180,7 @@ describe("compute manager and agent", () => {
   test("an image that cannot be made is Failed with the reason", async () => {
     const fake = fakeHypervisor({ prepareError: new Error("no kernel") });
     const { store, manager, errors } = await startCompute(fake.hypervisor);
-    await manager.deploy(TENANT, "/");
+    await manager.submit(TENANT, "/");
     await prepareNetwork(store);
     await untilState(store, "Failed");
     expect((await statusOf(store))?.detail).toBe("no kernel");
@@ -189,10 +190,10 @@ describe("compute manager and agent", () => {
   test("deleting a tenant stops its VM and takes goals and status back", async () => {
     const fake = fakeHypervisor();
     const { store, manager } = await startCompute(fake.hypervisor);
-    await manager.deploy(TENANT, "/");
+    await manager.submit(TENANT, "/");
     await prepareNetwork(store);
     await untilState(store, "Booting");
-    await manager.delete(TENANT);
+    await manager.deleteTenant("lab");
     await vi.waitFor(() => expect(fake.stop).toHaveBeenCalledOnce());
     await vi.waitFor(async () => expect((await store.list("/containers/")).kvs).toEqual([]));
     expect((await store.list("/vnets/")).kvs).toEqual([]);

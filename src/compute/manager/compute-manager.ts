@@ -1,0 +1,238 @@
+/**
+ * The compute manager: turns tenants into containers, places them on nodes, writes their goals, and does something about
+ * it when what happens is not what was asked for. All that it decides by is in the store; a restarted one goes on.
+ */
+import {
+  asDocument,
+  type ContainerGoal,
+  type ContainerStatus,
+  keys,
+  type NodeStatus,
+  type TenantRecord,
+} from "../../model/documents.ts";
+import type { TenantDescription } from "../../model/tenant.ts";
+import type { KeyValue } from "../../store/index.ts";
+import { findLastMilestone } from "../../trace/index.ts";
+import { wantedContainers } from "./container-goals.ts";
+import { type ContainerView, containerView } from "./container-view.ts";
+import { again, ContainerWorker } from "./container-worker.ts";
+import { FabricState } from "./fabric-state.ts";
+import { followKeys } from "./follow-keys.ts";
+import type { ComputeManagerOptions } from "./manager-context.ts";
+import { isUntroubled, UNTROUBLED } from "./recovery.ts";
+import { TenantWorker } from "./tenant-worker.ts";
+import { stoppedContainer, tenantIsGoing, unknownContainer } from "./usage-errors.ts";
+
+/** What became of a submission. */
+export interface Submitted {
+  readonly outcome: "created" | "updated";
+  /** In the order of the description. */
+  readonly containers: readonly string[];
+}
+
+/** See the file's comment. Nothing happens, and no call returns, before {@link ComputeManager.run} has read the store. */
+export class ComputeManager {
+  readonly #options: ComputeManagerOptions;
+  readonly #state = new FabricState();
+  readonly #containers: ContainerWorker;
+  readonly #tenants: TenantWorker;
+  readonly #started = Promise.withResolvers<void>();
+  #isStarted = false;
+
+  constructor(options: ComputeManagerOptions) {
+    this.#options = options;
+    const onTenant = (tenant: string) => this.#tenants.schedule(tenant);
+    this.#containers = new ContainerWorker(options, this.#state, onTenant);
+    this.#tenants = new TenantWorker(options, this.#state, this.#containers);
+    this.#started.promise.catch(() => undefined); // told to whoever calls
+  }
+
+  /**
+   * Reads everything, then follows nodes and statuses until `signal` aborts. May be called once.
+   *
+   * @throws FabricError as the store, when it fails
+   */
+  async run(signal: AbortSignal): Promise<void> {
+    const stop = new AbortController();
+    const stopped = AbortSignal.any([signal, stop.signal]);
+    try {
+      const { kvs } = await this.#options.store.list("/tenants/");
+      for (const kv of kvs) {
+        const record = asDocument<TenantRecord>(kv.value);
+        this.#state.tenants.set(record.tenant, { record, retired: undefined });
+      }
+      const nodes = this.#follow("/nodes/", this.#nodeHandler, stopped);
+      const containers = this.#follow("/containers/", this.#containerHandler, stopped);
+      const ended = Promise.all([nodes.ended, containers.ended]);
+      ended.catch(() => undefined); // awaited below
+      await Promise.race([Promise.all([nodes.caughtUp, containers.caughtUp]), ended]);
+      if (!stopped.aborted) this.#start();
+      await ended;
+    } finally {
+      stop.abort();
+      this.#started.reject(new Error("the compute manager has ended"));
+      await Promise.all([this.#tenants.stop(), this.#containers.stop()]);
+    }
+  }
+
+  /**
+   * Creates a tenant, or updates it if it exists. When the promise resolves, the tenant is accepted: its network is
+   * allocated as a whole, and the rest follows whatever happens. When it rejects, nothing has changed.
+   *
+   * @param folder - absolute path of what relative paths in the description are relative to
+   * @throws FabricError ERR_NM_ADDRESS_SPACE_FULL, ERR_NM_BUSY, ERR_USAGE_TENANT_DELETING, ERR_USAGE_TENANT_VNET
+   */
+  async submit(description: TenantDescription, folder: string): Promise<Submitted> {
+    await this.#started.promise;
+    // As it will be read from the store, so that the two compare equal.
+    const stored = JSON.parse(JSON.stringify(description)) as TenantDescription;
+    const outcome = await this.#tenants.submit({ description: stored, folder });
+    return { outcome, containers: wantedContainers(stored).map(({ container }) => container) };
+  }
+
+  /**
+   * Deletes a tenant. When the promise resolves, it is certain to go; {@link ComputeManager.whenDeleted} tells when
+   * nothing is left of it.
+   *
+   * @throws FabricError ERR_USAGE_TENANT_UNKNOWN
+   */
+  async deleteTenant(tenant: string): Promise<void> {
+    await this.#started.promise;
+    await this.#tenants.delete(tenant);
+  }
+
+  /** Resolves when nothing is left of a tenant; at once if there is none. */
+  async whenDeleted(tenant: string): Promise<void> {
+    await this.#started.promise;
+    await this.#tenants.whenDeleted(tenant);
+  }
+
+  /**
+   * Asks a container to stop, and to stay stopped. Of one that is stopped, it does nothing.
+   *
+   * @throws FabricError ERR_USAGE_CONTAINER_UNKNOWN, ERR_USAGE_TENANT_DELETING
+   */
+  async stop(container: string): Promise<void> {
+    await this.#operate(container, (goal) => {
+      if (goal.expectedState === "Stopped") return undefined;
+      const incarnation = goal.incarnation + 1;
+      return { ...goal, expectedState: "Stopped", incarnation, recovery: UNTROUBLED };
+    });
+  }
+
+  /**
+   * Starts a container that was stopped, failed or was given up, with its failures forgotten. Of one that runs, it does
+   * nothing.
+   *
+   * @throws FabricError ERR_USAGE_CONTAINER_UNKNOWN, ERR_USAGE_TENANT_DELETING
+   */
+  async start(container: string): Promise<void> {
+    await this.#operate(container, (goal) => {
+      const isStarted = goal.expectedState === "Started";
+      return isStarted && isUntroubled(goal.recovery) ? undefined : startedGoal(goal);
+    });
+  }
+
+  /**
+   * Stops a container and starts it again, with its failures forgotten.
+   *
+   * @throws FabricError ERR_USAGE_CONTAINER_UNKNOWN, ERR_USAGE_CONTAINER_STOPPED, ERR_USAGE_TENANT_DELETING
+   */
+  async restart(container: string): Promise<void> {
+    await this.#operate(container, (goal) => {
+      if (goal.expectedState === "Stopped") throw stoppedContainer(container);
+      return startedGoal(goal);
+    });
+  }
+
+  /** The tenants, as they are in the store. */
+  listTenants(): readonly TenantRecord[] {
+    return [...this.#state.tenants.values()].map(({ record }) => record);
+  }
+
+  /** All containers that have a goal, by name. */
+  async listContainers(): Promise<readonly ContainerView[]> {
+    await this.#started.promise;
+    const entries = [...this.#state.containers.values()];
+    const views = entries.map(async ({ goal, status }) => {
+      if (goal === undefined) return [];
+      const { container, boot } = goal;
+      const milestone = await findLastMilestone(this.#options.store, container, boot);
+      return [containerView(goal, status, milestone)];
+    });
+    const collator = new Intl.Collator("en", { numeric: true });
+    return (await Promise.all(views))
+      .flat()
+      .sort((a, b) => collator.compare(a.container, b.container));
+  }
+
+  #start(): void {
+    this.#isStarted = true;
+    this.#tenants.start();
+    this.#containers.start();
+    this.#started.resolve();
+  }
+
+  async #operate(
+    container: string,
+    change: (goal: ContainerGoal) => ContainerGoal | undefined,
+  ): Promise<void> {
+    await this.#started.promise;
+    await this.#containers.operate(container, (goal) => {
+      if (goal === undefined) throw unknownContainer(container);
+      const phase = this.#state.tenants.get(goal.tenant)?.record.phase;
+      if (phase === "deleting") throw tenantIsGoing(goal.tenant);
+      return change(goal);
+    });
+  }
+
+  #follow(
+    prefix: string,
+    handler: (key: string, kv: KeyValue | undefined) => void,
+    signal: AbortSignal,
+  ): { readonly caughtUp: Promise<void>; readonly ended: Promise<void> } {
+    const { promise: caughtUp, resolve } = Promise.withResolvers<void>();
+    const ended = followKeys({
+      store: this.#options.store,
+      prefix,
+      handler: { put: (kv) => handler(kv.key, kv), deleted: (key) => handler(key, undefined) },
+      caughtUp: resolve,
+      signal,
+    });
+    return { caughtUp, ended };
+  }
+
+  readonly #nodeHandler = (key: string, kv: KeyValue | undefined): void => {
+    const node = key.slice("/nodes/".length);
+    if (kv === undefined) {
+      this.#state.nodes.remove(node);
+      this.#containers.onNodeDown(node);
+      return;
+    }
+    this.#state.nodes.put(asDocument<NodeStatus>(kv.value));
+    this.#containers.onNodeUp(node);
+  };
+
+  readonly #containerHandler = (key: string, kv: KeyValue | undefined): void => {
+    const container = key.split("/")[2] ?? "";
+    if (key === keys.containerStatus(container)) this.#onStatus(container, kv);
+    else if (key === keys.containerGoal(container) && !this.#isStarted && kv !== undefined) {
+      // Later on only we change goals, and know it before the store tells us.
+      const entry = this.#state.ensure(container);
+      this.#state.setGoal(entry, asDocument<ContainerGoal>(kv.value), kv.modRev);
+    }
+  };
+
+  #onStatus(container: string, kv: KeyValue | undefined): void {
+    if (kv === undefined && !this.#state.containers.has(container)) return;
+    const entry = this.#state.ensure(container);
+    this.#state.setStatus(entry, kv && asDocument<ContainerStatus>(kv.value));
+    this.#containers.schedule(container);
+    this.#tenants.onStatus(entry.tenant);
+  }
+}
+
+function startedGoal(goal: ContainerGoal): ContainerGoal {
+  const incarnation = goal.incarnation + 1;
+  return again(goal, { expectedState: "Started", incarnation, recovery: UNTROUBLED });
+}

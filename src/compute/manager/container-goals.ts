@@ -1,0 +1,159 @@
+/** What a tenant's description asks of each container: pure functions that make goals and compare them. */
+import { resolve } from "node:path";
+import { isDeepStrictEqual } from "node:util";
+import type {
+  ContainerGoal,
+  NicGoal,
+  TenantRecord,
+  TenantSubmission,
+} from "../../model/documents.ts";
+import { containerName, deriveGuid, hostName, instanceName } from "../../model/names.ts";
+import type { RoleDescription, TenantDescription } from "../../model/tenant.ts";
+import type { NicRequest } from "../../nm/index.ts";
+import { updateOf } from "./policies.ts";
+import { UNTROUBLED } from "./recovery.ts";
+
+/** Incarnation of a container's first goal state; it only grows. */
+const FIRST_INCARNATION = 1;
+
+/** A container that a description asks for. */
+export interface WantedContainer {
+  readonly container: string;
+  readonly role: RoleDescription;
+  readonly instance: string;
+  readonly hostname: string;
+}
+
+/** The parts of a goal that come from the description. */
+type Described = Pick<
+  ContainerGoal,
+  "kind" | "cpus" | "memoryMib" | "app" | "endpoints" | "settings"
+>;
+
+/** What must be done to a container so that it is as described. */
+export type Change = "none" | "settings" | "restart";
+
+/** The name of a tenant's VNET in the fabric. */
+export function vnetName({ tenant, vnet }: TenantDescription): string {
+  return `${tenant}.${vnet.name}`;
+}
+
+/** All containers that a description asks for, in its order. */
+export function wantedContainers({ tenant, roles }: TenantDescription): WantedContainer[] {
+  return roles.flatMap((role) =>
+    Array.from({ length: role.instances }, (_, index) => {
+      const instance = instanceName(role.name, index);
+      const container = containerName(tenant, instance);
+      return { container, role, instance, hostname: hostName(instance) };
+    }),
+  );
+}
+
+/** What the network manager is asked for. */
+export function nicRequests(wanted: readonly WantedContainer[]): NicRequest[] {
+  return wanted.map(({ container, role, hostname }) => ({ container, role: role.name, hostname }));
+}
+
+/** The role that a container belongs to, if the tenant still wants this container. */
+export function findRole(record: TenantRecord, instance: string): RoleDescription | undefined {
+  if (record.phase === "deleting") return undefined;
+  const role = roleOfInstance(record.description, instance);
+  return role !== undefined && instanceIndex(instance) < role.instances ? role : undefined;
+}
+
+function roleOfInstance({ roles }: TenantDescription, instance: string) {
+  const name = instance.slice(0, instance.lastIndexOf("_"));
+  return roles.find((role) => role.name === name);
+}
+
+/** 0 for `web_0`. */
+export function instanceIndex(instance: string): number {
+  return Number(instance.slice(instance.lastIndexOf("_") + 1));
+}
+
+/** The update domain of an instance. */
+export function domainOf(tenant: TenantDescription, instance: string): number {
+  return instanceIndex(instance) % updateOf(tenant).domains;
+}
+
+/** The goal of a container that is not placed yet. */
+export function firstGoal(
+  fabricId: string,
+  submission: TenantSubmission,
+  wanted: WantedContainer,
+  nic: NicGoal,
+): ContainerGoal {
+  const { container, role, instance } = wanted;
+  const { tenant } = submission.description;
+  return {
+    container,
+    containerId: deriveGuid(fabricId, "container", container),
+    tenant,
+    role: role.name,
+    instance,
+    node: "",
+    revision: 0,
+    attempt: 1,
+    boot: 0,
+    deploymentId: deriveGuid(fabricId, "deployment", tenant),
+    incarnation: FIRST_INCARNATION,
+    expectedState: "Started",
+    vnet: nic.vnet,
+    mac: nic.mac,
+    address: nic.address,
+    hostname: nic.hostname,
+    ...described(submission, role),
+    recovery: UNTROUBLED,
+  };
+}
+
+function described({ folder }: TenantSubmission, role: RoleDescription): Described {
+  return {
+    kind: role.kind,
+    cpus: role.size.cpus,
+    memoryMib: role.size.memoryMib,
+    ...(role.app !== undefined && { app: resolve(folder, role.app) }),
+    endpoints: role.endpoints,
+    settings: role.settings,
+  };
+}
+
+/** Compares a goal with its description. */
+export function changeOf(
+  goal: ContainerGoal,
+  submission: TenantSubmission,
+  role: RoleDescription,
+): Change {
+  const { settings, ...rest } = described(submission, role);
+  const same = isDeepStrictEqual(describedPart(goal), rest);
+  if (same && isDeepStrictEqual(goal.settings, settings)) return "none";
+  // A container that was given up starts anew with its new settings.
+  return same && goal.recovery.gaveUp === undefined ? "settings" : "restart";
+}
+
+function describedPart(goal: ContainerGoal): Omit<Described, "settings"> {
+  const { kind, cpus, memoryMib, app, endpoints } = goal;
+  return { kind, cpus, memoryMib, ...(app !== undefined && { app }), endpoints };
+}
+
+/** The goal as described; the attempt is the same. */
+export function updatedGoal(
+  goal: ContainerGoal,
+  submission: TenantSubmission,
+  role: RoleDescription,
+): ContainerGoal {
+  const { app: _, ...rest } = goal;
+  return { ...rest, ...described(submission, role), incarnation: goal.incarnation + 1 };
+}
+
+/** The names of the roles that have a container which is not as described. */
+export function changedRoles(
+  goals: readonly ContainerGoal[],
+  submission: TenantSubmission,
+): string[] {
+  const changed = goals.filter((goal) => {
+    const role = roleOfInstance(submission.description, goal.instance);
+    return role !== undefined && changeOf(goal, submission, role) !== "none";
+  });
+  return [...new Set(changed.map(({ role }) => role))];
+}
