@@ -79,7 +79,8 @@ function unusedImages({ tenant }: Deployment): string[] {
   return tenant.roles
     .filter(({ image }) => image !== undefined)
     .map(({ name, image }) => {
-      return `${tenant.tenant}: image ${image} of role ${name} is not used; it boots goalstate's own`;
+      const what = image?.path ?? image?.url ?? "(a kernel)";
+      return `${tenant.tenant}: image ${what} of role ${name} is not used; it boots goalstate's own`;
     });
 }
 

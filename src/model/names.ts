@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { z } from "zod";
 
 /** Longest name that is accepted: a DNS label. */
-const NAME_LENGTH_MAX = 63;
+export const NAME_LENGTH_MAX = 63;
 
 /** A name of a tenant, role, VNET or node: a DNS label, as it becomes part of host names and store keys. */
 export const NameSchema = z

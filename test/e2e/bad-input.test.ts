@@ -42,7 +42,7 @@ const INVENTORIES: readonly (readonly [name: string, text: string, line: string]
     `${NETWORK}\nnics: [{ mac: "00:0c:01", address: 10.77.1.1 }]`,
     ': nics[0].mac: "00:0c:01" is not a MAC address; write it as 00:0d:3a:01:02:03',
   ],
-  ["an unknown key", `${NETWORK}\nnicz: []`, ': (top): Unrecognized key: "nicz"'],
+  ["an unknown key", `${NETWORK}\nnicz: []`, ": nicz: is unknown; did you mean nics?"],
   ["no YAML", `${NETWORK}\nnics: [`, ":3:1: Flow sequence in block collection must"],
   ["a key that is written twice", `${NETWORK}\n${NETWORK}`, ":2:1: Map keys must be unique"],
   [
@@ -60,7 +60,7 @@ const INVENTORIES: readonly (readonly [name: string, text: string, line: string]
     `${NETWORK}\nchain: [nm, { path: ./none.mjs }]`,
     ": chain[1] (./none.mjs): the plugin cannot be loaded: there is no such file",
   ],
-  ["nothing", "", ": (top): Invalid input: expected object, received null"],
+  ["nothing", "", ": (top): is empty; write an object"],
 ];
 
 /** What `serve` may change, to see that nothing was left behind. */

@@ -61,8 +61,8 @@ describe("ImageSchema", () => {
     [{ kernel: "k", format: "raw" }, "image.format: is of a disk, and there is none"],
     [{ kernel: {} }, 'image.kernel: needs either "path" or "url"'],
     [{ kernel: { path: "k", url: "http://h/k" } }, 'image.kernel: needs either "path" or "url"'],
-    [{ pth: "a", kernel: "k" }, 'image: Unrecognized key: "pth"'],
-    [7, "image: Invalid input"],
+    [{ pth: "a", kernel: "k" }, "image.pth: is unknown; did you mean path?"],
+    [7, "image: is 7; write an object"],
   ])("refuses %j and names place and fix", (image, words) => {
     const attempt = () => parse(image);
     expect(attempt).toThrow(words);

@@ -41,7 +41,7 @@ const CLIENTS: readonly (readonly [name: keyof typeof BOOT, client: BootClient])
 
 /** Descriptions that are refused, and the message behind `lab.yaml: hosts[0].boot`. */
 const REFUSED: readonly (readonly [name: string, boot: unknown, message: string])[] = [
-  ["an unknown architecture", { vax: "a" }, ': Unrecognized key: "vax"'],
+  ["an unknown architecture", { vax: "a" }, ".vax: is unknown; known here: bios"],
   ["a server that is no address", { server: "tftp" }, ".server: "],
   [
     "a blank in a file name",

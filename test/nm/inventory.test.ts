@@ -17,7 +17,7 @@ const B = "00:0c:01:00:00:02";
 
 /** Inventories beyond those of test/e2e/bad-input.test.ts, and the message behind `lab.yaml: `. */
 const REFUSED: readonly (readonly [name: string, inventory: object, message: string])[] = [
-  ["no network", {}, "network: Invalid input: expected object, received undefined"],
+  ["no network", {}, "network: is missing; write an object"],
   [
     "a gateway outside",
     { network: { subnet: "10.77.0.0/16", gateway: "10.78.0.1" } },
@@ -56,7 +56,7 @@ const REFUSED: readonly (readonly [name: string, inventory: object, message: str
   [
     "a range that leaves the MACs",
     { network: NETWORK, ranges: [{ mac: "fe:ff:ff:ff:ff:ff", address: "10.77.1.0", count: 0 }] },
-    "ranges[0].count: Too small: expected number to be >=1",
+    "ranges[0].count: is 0; write at least 1",
   ],
   [
     "ranges that share an address",
@@ -92,7 +92,7 @@ const REFUSED: readonly (readonly [name: string, inventory: object, message: str
   [
     "a lease below the minimum",
     { network: { ...NETWORK, leaseSeconds: 59 } },
-    "network.leaseSeconds: Too small: expected number to be >=60",
+    "network.leaseSeconds: is 59; write at least 60",
   ],
 ];
 
