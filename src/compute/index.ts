@@ -1,4 +1,8 @@
-export { ComputeAgent, type ComputeAgentOptions, type GuestHealth } from "./compute-agent.ts";
+export { type AgentClock, systemClock } from "./agent/clock.ts";
+export { ComputeAgent, type ComputeAgentOptions } from "./agent/compute-agent.ts";
+export type { GuestHealth } from "./agent/liveness.ts";
+export { COMPUTE_POLICY, type ComputePolicy } from "./agent/policy.ts";
+export type { BootSource, BootSourceRequest, PrepareBootSource } from "./agent/start-vm.ts";
 export { bundleAgent } from "./guest/agent-bundle.ts";
 export { buildGuestImage } from "./guest-image.ts";
 export type {

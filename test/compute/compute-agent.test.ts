@@ -3,6 +3,7 @@ import {
   ComputeAgent,
   ComputeManager,
   type Hypervisor,
+  systemClock,
   type Vm,
   type VmExit,
   type VmSpec,
@@ -46,7 +47,7 @@ function fakeHypervisor(options: { prepareError?: Error } = {}) {
         evidence: {},
         boot: async (spec) => {
           specs.push(spec);
-          return vm;
+          return { ...vm, port: spec.port };
         },
       };
     },
@@ -64,7 +65,7 @@ async function startCompute(hypervisor: Hypervisor) {
     ...{ store, hypervisor, trace, runDirectory },
     node: "node-1",
     namePrefix: "gs-test-",
-    now: Date.now,
+    clock: systemClock(Date.now),
     onError: (_what, error) => errors.push(error),
   });
   const manager = new ComputeManager({

@@ -1,6 +1,6 @@
 /** A node: its agents, and what answers its guests. In a process of its own, or inside the demo. */
 import type { Logger } from "pino";
-import { ComputeAgent, type Hypervisor } from "../../compute/index.ts";
+import { ComputeAgent, type Hypervisor, systemClock } from "../../compute/index.ts";
 import { Poller } from "../../net/poller.ts";
 import { NetworkAgent } from "../../nm/index.ts";
 import type { FabricStore } from "../../store/index.ts";
@@ -43,7 +43,7 @@ export function startNode(options: NodeOptions): FabricNode {
     hypervisor: options.hypervisor,
     namePrefix: prefix,
     runDirectory: options.runDirectory,
-    now: Date.now,
+    clock: systemClock(Date.now),
   });
   const networkAgent = new NetworkAgent({
     ...{ store, onError, node },
@@ -66,6 +66,7 @@ export function startNode(options: NodeOptions): FabricNode {
       stop.abort();
       await running;
       await trace.settled();
+      await agent.stopAll();
       await agent[Symbol.asyncDispose]();
       await networkAgent[Symbol.asyncDispose]();
     },

@@ -97,7 +97,11 @@ function findWireContainer(
 function observeGuests(parts: VnetParts): WireObserver {
   const { agent, reach, log, vnet } = parts;
   return {
-    contact: (container, { kind }) => reachByContact(reach, container, kind),
+    contact: (container, { kind }) => {
+      reachByContact(reach, container, kind);
+      agent.heard(container.name);
+      if (kind === "goalstate") agent.fetched(container.name, container.incarnation);
+    },
     health: async ({ name }, report) => {
       const { state, subStatus, description } = report;
       await agent.reportHealth(name, {
