@@ -1,11 +1,13 @@
 /**
  * The port program: what a container's port lets through. One nftables `bridge` table per VNET, replaced as a whole,
  * so that there is no moment with half of it. A port may only send with its own MAC and IPv4 address, may not play
- * DHCP server, and a port that is not listed may send nothing.
+ * DHCP server, and a port that is not listed may send nothing. It filters before the bridge learns, so that a forged
+ * frame does not draw another's traffic to its port either. The overlay's port has a filter of its own.
  */
 import { formatIpv4, type Ipv4Address } from "../model/ipv4-address.ts";
 import { formatMac, type MacAddress } from "../model/mac-address.ts";
-import { runTool } from "./run-tool.ts";
+import { applyNft } from "./nft.ts";
+import { OVERLAY_PORT } from "./overlay-plan.ts";
 
 /** A port that is open, and whose it is. */
 export interface FilteredPort {
@@ -26,13 +28,15 @@ export function renderPortFilter(ports: readonly FilteredPort[]): string {
     `table ${TABLE} {`,
     ...ports.flatMap(renderCounters),
     ...ports.flatMap(renderPortChain),
-    "  chain input {",
-    "    type filter hook input priority 0; policy drop;",
+    "  chain prerouting {",
+    "    type filter hook prerouting priority 0; policy drop;",
     ...dispatch,
+    `    iifname "${OVERLAY_PORT}" accept`,
     "  }",
-    "  chain forward {",
-    "    type filter hook forward priority 0; policy drop;",
-    ...dispatch,
+    // Most reserved group addresses (IEEE 802.1Q table 8-1) pass by the hook above. See no_linklocal_learn for LLDP.
+    "  chain input {",
+    "    type filter hook input priority 0; policy accept;",
+    "    ether daddr & ff:ff:ff:ff:ff:f0 == 01:80:c2:00:00:00 drop",
     "  }",
     "}",
     "",
@@ -66,6 +70,5 @@ export async function applyPortFilter(
   namespace: string,
   ports: readonly FilteredPort[],
 ): Promise<void> {
-  const args = ["netns", "exec", namespace, "nft", "-f", "-"];
-  await runTool("ip", args, { input: renderPortFilter(ports) });
+  await applyNft(namespace, renderPortFilter(ports));
 }
