@@ -292,11 +292,16 @@ export function interfaceIndex(name: string): number {
 
 /**
  * Takes the lock of an open file, without waiting. It is held until the last descriptor that came from this one, in
- * whichever process, is closed.
+ * whichever process, is closed; so also when its holder is killed.
+ *
+ * @returns false if somebody else has it
  */
 export function tryLockFile(fd: number): boolean {
   const LOCK_EXCLUSIVE_NONBLOCKING = 2 | 4;
-  return call.flock(fd, LOCK_EXCLUSIVE_NONBLOCKING) === 0;
+  if (call.flock(fd, LOCK_EXCLUSIVE_NONBLOCKING) === 0) return true;
+  const name = lastErrno();
+  if (["EAGAIN", "EWOULDBLOCK", "EINTR"].includes(name)) return false; // two names of one number
+  throw new FabricError("ERR_NET_SYSTEM_CALL", `Cannot lock a file: ${name}`);
 }
 
 /**
