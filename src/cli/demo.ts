@@ -1,6 +1,6 @@
 /** `goalstate demo`: a fabric in its own namespaces, a tenant deployed on it, and its boot shown live. */
 import { rmSync } from "node:fs";
-import { dirname, join, resolve } from "node:path";
+import { join, resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "pino";
 import packageJson from "../../package.json" with { type: "json" };
@@ -8,7 +8,6 @@ import { removeLeftovers } from "../compute/index.ts";
 import { asDocument, type ContainerGoal, type ContainerStatus, keys } from "../model/documents.ts";
 import { FabricError } from "../model/errors.ts";
 import type { Milestone } from "../model/milestone.ts";
-import { parseTenant, type TenantDescription } from "../model/tenant.ts";
 import { findProgram } from "../net/find-program.ts";
 import { namespacePath } from "../net/namespace.ts";
 import { deleteKeys, type FabricStore } from "../store/index.ts";
@@ -21,8 +20,8 @@ import { dhcpRoutes } from "./dhcp/routes.ts";
 import { type Fabric, startFabric } from "./fabric.ts";
 import { chooseHypervisor, type HypervisorChoice } from "./hypervisor-choice.ts";
 import { createMetrics, metricsRoutes } from "./metrics/metrics.ts";
-import { readYaml } from "./read-yaml.ts";
 import { requireRoot } from "./require-root.ts";
+import { readTenantFile, type TenantFile } from "./tenant-files/read-tenant-file.ts";
 
 const STATUS_POLL_MS = 100;
 
@@ -42,10 +41,9 @@ export interface DemoOptions {
   readonly signal: AbortSignal;
 }
 
-interface Deployment {
+interface Deployment extends TenantFile {
+  /** As the user named it. */
   readonly file: string;
-  readonly tenant: TenantDescription;
-  readonly folder: string;
 }
 
 /**
@@ -54,16 +52,13 @@ interface Deployment {
  * @throws FabricError ERR_DEMO_NOT_READY with the reason if a container does not come up in time
  */
 export async function runDemo(options: DemoOptions): Promise<void> {
-  const deployments = options.files.map((file) => ({
-    file,
-    tenant: parseTenant(readYaml(file), file),
-    folder: dirname(file),
-  }));
+  const deployments = options.files.map((file) => ({ file, ...readTenantFile(file) }));
   refuseSameTenant(deployments);
   requireRoot("ERR_DEMO_PRIVILEGE", "Network namespaces and taps");
   await using data = await openDataFolder(options.data);
   const prefix = `gs-${data.fabricId}-`;
   const { print } = options;
+  for (const line of deployments.flatMap(({ warnings }) => warnings)) print(line);
   for (const line of deployments.flatMap(unusedImages)) print(line);
   for (const item of await removeLeftovers(prefix))
     print(`removed what an earlier run left: ${item}`);

@@ -194,6 +194,12 @@ function abortOnSignals(): AbortSignal {
   return stop.signal;
 }
 
+/** One line, but for a file with several wrong places: those are one a line, as editors read them. */
+function messageOf(error: unknown): string {
+  const isList = error instanceof FabricError && error.isUsage && error.cause === undefined;
+  return isList ? error.message : errorText(error);
+}
+
 function exitCodeOf(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT_USAGE;
   if (error instanceof FabricError) return error.isUsage ? EXIT_USAGE : EXIT_FAILED;
@@ -204,6 +210,6 @@ try {
   await createProgram(abortOnSignals()).parseAsync();
 } catch (error) {
   // commander has printed its own already
-  if (!(error instanceof CommanderError)) process.stderr.write(`goalstate: ${errorText(error)}\n`);
+  if (!(error instanceof CommanderError)) process.stderr.write(`goalstate: ${messageOf(error)}\n`);
   process.exitCode = exitCodeOf(error);
 }

@@ -23,7 +23,7 @@ import {
   rulesOf,
 } from "./inventory-server.ts";
 import { loadBindings } from "./load-bindings.ts";
-import { readYaml } from "./read-yaml.ts";
+import { readYamlFile } from "./read-yaml.ts";
 
 /** An inventory file that was read and is right, but for its chain. */
 export interface InventoryFile {
@@ -38,7 +38,8 @@ export interface InventoryFile {
  * @throws FabricError ERR_USAGE_FILE, ERR_USAGE_INVENTORY
  */
 export function readInventoryFile(path: string, log: Logger): InventoryFile {
-  const inventory = parseInventory(readYaml(path), path);
+  const { data, source } = readYamlFile(path);
+  const inventory = parseInventory(data, source);
   for (const warning of inventoryWarnings(inventory)) log.warn({ inventory: path }, warning);
   return { path, inventory, bindings: loadBindings(inventory, path) };
 }

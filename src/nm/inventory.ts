@@ -1,6 +1,5 @@
 /** The inventory of `goalstate serve`: which MAC has which address, written by hand or by a fleet's tooling. */
 import { z } from "zod";
-import { FabricError } from "../model/errors.ts";
 import {
   formatIpv4,
   formatSubnet,
@@ -16,7 +15,14 @@ import {
   type MacAddress,
   macPlus,
 } from "../model/mac-address.ts";
-import { Ipv4Schema, MacSchema, SubnetSchema, validate } from "../model/schema.ts";
+import {
+  Ipv4Schema,
+  MacSchema,
+  problemsError,
+  type Source,
+  SubnetSchema,
+  validate,
+} from "../model/schema.ts";
 import type { BindingRules } from "./bindings-file.ts";
 import { BootSchema } from "./boot-description.ts";
 
@@ -121,15 +127,24 @@ interface Run {
  * the subnet and none is the gateway's. What is named one by one may lie inside a range; see
  * {@link inventoryWarnings}.
  *
- * @throws FabricError ERR_USAGE_INVENTORY with one line that names the place and the fix
+ * @throws FabricError ERR_USAGE_INVENTORY that names the place and the fix; with a {@link Source}, line and column too
  */
-export function parseInventory(data: unknown, source: string): InventoryDescription {
+export function parseInventory(data: unknown, source: string | Source): InventoryDescription {
   const inventory = validate(InventorySchema, data, source, "ERR_USAGE_INVENTORY");
   const problem = findProblem(inventory);
   if (problem !== undefined) {
-    throw new FabricError("ERR_USAGE_INVENTORY", `${source}: ${problem}`);
+    const path = pathOf(problem.slice(0, problem.indexOf(":")));
+    const place = typeof source === "string" ? undefined : source.locate(path, "value");
+    throw problemsError([{ place, text: problem }], source, "ERR_USAGE_INVENTORY");
   }
   return inventory;
+}
+
+/** `nics[3]`, as problems begin with it. */
+function pathOf(place: string): (string | number)[] {
+  return [...place.matchAll(/\[(\d+)\]|[^.[\]]+/g)].map(([name, index]) =>
+    index === undefined ? name : Number(index),
+  );
 }
 
 function findProblem(inventory: InventoryDescription): string | undefined {

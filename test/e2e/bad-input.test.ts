@@ -15,40 +15,40 @@ const INVENTORIES: readonly (readonly [name: string, text: string, line: string]
   [
     "a duplicate MAC",
     `${NETWORK}\nnics: [{ ${A}, address: 10.77.1.1 }, { ${A}, address: 10.77.1.2 }]`,
-    ": nics[1]: mac 00:0c:01:00:00:01 is taken by nics[0] already; each mac may be used once",
+    ":2:58: nics[1]: mac 00:0c:01:00:00:01 is taken by nics[0] already; each mac may be used once",
   ],
   [
     "a duplicate address",
     `${NETWORK}\nnics: [{ ${A}, address: 10.77.1.1 }, { ${B}, address: 10.77.1.1 }]`,
-    ": nics[1]: address 10.77.1.1 is taken by nics[0] already; each address may be used once",
+    ":2:58: nics[1]: address 10.77.1.1 is taken by nics[0] already; each address may be used once",
   ],
   [
     "an address outside the subnet",
     `${NETWORK}\nnics: [{ ${A}, address: 10.78.1.1 }]`,
-    ": nics[0]: address 10.78.1.1 is not a host address of 10.77.0.0/16 (network.subnet)",
+    ":2:8: nics[0]: address 10.78.1.1 is not a host address of 10.77.0.0/16 (network.subnet)",
   ],
   [
     "the gateway's address",
     `${NETWORK}\nnics: [{ ${A}, address: 10.77.0.1 }]`,
-    ": nics[0]: address 10.77.0.1 is the gateway's (network.gateway)",
+    ":2:8: nics[0]: address 10.77.0.1 is the gateway's (network.gateway)",
   ],
   [
     "a subnet with host bits",
     "network: { subnet: 10.77.1.0/16 }",
-    ': network.subnet: "10.77.1.0/16" has host bits set; the subnet is 10.77.0.0/16',
+    ':1:20: network.subnet: "10.77.1.0/16" has host bits set; the subnet is 10.77.0.0/16',
   ],
   [
     "a MAC that is none",
     `${NETWORK}\nnics: [{ mac: "00:0c:01", address: 10.77.1.1 }]`,
-    ': nics[0].mac: "00:0c:01" is not a MAC address; write it as 00:0d:3a:01:02:03',
+    ':2:15: nics[0].mac: "00:0c:01" is not a MAC address; write it as 00:0d:3a:01:02:03',
   ],
-  ["an unknown key", `${NETWORK}\nnicz: []`, ": nicz: is unknown; did you mean nics?"],
+  ["an unknown key", `${NETWORK}\nnicz: []`, ":2:1: nicz: is unknown; did you mean nics?"],
   ["no YAML", `${NETWORK}\nnics: [`, ":3:1: Flow sequence in block collection must"],
   ["a key that is written twice", `${NETWORK}\n${NETWORK}`, ":2:1: Map keys must be unique"],
   [
     "a range that runs out of the subnet",
     `${NETWORK}\nranges: [{ ${A}, address: 10.77.255.0, count: 256 }]`,
-    ": ranges[0]: address 10.77.255.255 is not a host address of 10.77.0.0/16 (network.subnet)",
+    ":2:10: ranges[0]: address 10.77.255.255 is not a host address of 10.77.0.0/16 (network.subnet)",
   ],
   [
     "a wrong setting of a plugin",
@@ -60,7 +60,7 @@ const INVENTORIES: readonly (readonly [name: string, text: string, line: string]
     `${NETWORK}\nchain: [nm, { path: ./none.mjs }]`,
     ": chain[1] (./none.mjs): the plugin cannot be loaded: there is no such file",
   ],
-  ["nothing", "", ": (top): is empty; write an object"],
+  ["nothing", "", ":1:1: (top): is empty; write an object"],
 ];
 
 /** What `serve` may change, to see that nothing was left behind. */
@@ -136,14 +136,15 @@ describe("wrong usage", () => {
     );
   });
 
-  test("a tenant file with errors names all of them", async () => {
+  test("a tenant file with errors names all of them, one a line", async () => {
     const path = join(temporaryFolder("tenant"), "tenant.yaml");
     writeFileSync(path, "tenant: a b\nvnet: { name: v, addressSpace: 10.0.0.0 }\nroles: []\n");
     const { code, stderr } = await finish([GOALSTATE, "demo", path]);
     expect(code).toBe(2);
     expect(stderr).toBe(
-      `goalstate: ${path}: tenant: may hold letters, digits and inner hyphens only, for example web; ` +
-        'vnet.addressSpace: "10.0.0.0" is not a subnet; write it as 10.77.0.0/16; roles: has no role\n',
+      `goalstate: ${path}:1:9: tenant: may hold letters, digits and inner hyphens only, for example web\n` +
+        `${path}:2:32: vnet.addressSpace: "10.0.0.0" is not a subnet; write it as 10.77.0.0/16\n` +
+        `${path}:3:8: roles: has no role; add one, for example { name: web }\n`,
     );
   });
 });

@@ -5,7 +5,7 @@ import { readCapture } from "../../net/capture-file.ts";
 import { createInventoryResolver, inventoryWarnings, parseInventory } from "../../nm/index.ts";
 import { createInventoryServer, loadInventoryChain } from "../inventory-server.ts";
 import { loadBindings } from "../load-bindings.ts";
-import { readYaml } from "../read-yaml.ts";
+import { readYamlFile } from "../read-yaml.ts";
 import { replayCapture } from "./replay.ts";
 import { describeReplay, type ReplayDocument, renderReplay } from "./replay-document.ts";
 
@@ -27,7 +27,8 @@ export interface ReplayFileOptions {
  */
 export async function replayFile(options: ReplayFileOptions): Promise<void> {
   const { file, output, isGateway, compare, json, print, warn } = options;
-  const inventory = parseInventory(readYaml(options.inventory), options.inventory);
+  const { data, source } = readYamlFile(options.inventory);
+  const inventory = parseInventory(data, source);
   for (const warning of inventoryWarnings(inventory)) warn(`${options.inventory}: ${warning}`);
   if (isSameFile(file, output)) {
     const message = `-o ${output} would overwrite the capture that is read; name another file`;
