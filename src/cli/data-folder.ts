@@ -6,6 +6,7 @@ import { join, resolve } from "node:path";
 import { FabricError } from "../model/errors.ts";
 import { type LocalStore, openSqliteStore } from "../store/index.ts";
 
+const ID_FILE = "fabric-id";
 const ID_BYTES = 3;
 const ID_TEXT = /^[0-9a-f]{6}$/;
 
@@ -38,7 +39,7 @@ export async function openDataFolder(path: string): Promise<DataFolder> {
     throw new FabricError("ERR_USAGE_DATA_FOLDER", message, { cause });
   }
   const store = await openSqliteStore({ path: join(folder, "fabric.sqlite") });
-  const fabricId = readFabricId(join(folder, "fabric-id"));
+  const fabricId = readFabricId(folder);
   return {
     path: folder,
     fabricId,
@@ -47,14 +48,21 @@ export async function openDataFolder(path: string): Promise<DataFolder> {
   };
 }
 
-/** Written before anything is made in its name, so that a later start knows what is its own. */
-function readFabricId(path: string): string {
+/** The identity of the fabric whose data folder this is; undefined if it is none. */
+export function findFabricId(folder: string): string | undefined {
   try {
-    const id = readFileSync(path, "utf8").trim();
-    if (ID_TEXT.test(id)) return id;
+    const id = readFileSync(join(folder, ID_FILE), "utf8").trim();
+    return ID_TEXT.test(id) ? id : undefined;
   } catch {
-    // The folder is new.
+    return undefined;
   }
+}
+
+/** Written before anything is made in its name, so that a later start knows what is its own. */
+function readFabricId(folder: string): string {
+  const known = findFabricId(folder);
+  if (known !== undefined) return known;
+  const path = join(folder, ID_FILE);
   const id = randomBytes(ID_BYTES).toString("hex");
   writeFileSync(`${path}.new`, `${id}\n`, { flush: true });
   renameSync(`${path}.new`, path);

@@ -6,10 +6,12 @@ import type { ComputeManager, Hypervisor } from "../compute/index.ts";
 import { keys, type NodeStatus } from "../model/documents.ts";
 import type { FabricStore } from "../store/index.ts";
 import type { BootTrace } from "../trace/index.ts";
-import { NODE_LEASE_MS, openTrace, startManager } from "./fabric/control-plane.ts";
+import { openTrace, startManager } from "./fabric/control-plane.ts";
 import { type FabricNode, startNode } from "./fabric/node.ts";
 
 const NODE = "node-1";
+/** It lives and dies with the managers, so nobody ever waits so long. */
+const NODE_LEASE_MS = 10_000;
 
 export interface FabricOptions {
   readonly store: FabricStore;
@@ -34,9 +36,9 @@ export async function startFabric(options: FabricOptions): Promise<Fabric> {
   const { store, fabricId, log } = options;
   const trace = openTrace(store, log);
   await joinNode(store);
-  const control = startManager({ store, fabricId, trace, log });
+  const control = startManager({ store, fabricId, trace, log, nodeGraceMs: NODE_LEASE_MS });
   const runDirectory = join(options.folder, "run");
-  const node = startNode({ ...options, trace, node: NODE, runDirectory });
+  const node = startNode({ ...options, trace, node: NODE, runDirectory, vmsAtEnd: "stop" });
   return {
     ...node,
     manager: control.manager,

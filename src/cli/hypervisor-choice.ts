@@ -9,6 +9,7 @@ import {
   findQemu,
   type Hypervisor,
   openQemuMachines,
+  type VmLifetime,
 } from "../compute/index.ts";
 import { errorText, FabricError } from "../model/errors.ts";
 
@@ -30,6 +31,8 @@ export interface HypervisorOptions {
   /** For the tools that build the guest image (proxy settings of apt). */
   readonly environment: NodeJS.ProcessEnv;
   readonly signal: AbortSignal;
+  /** Whether guests end with this process; they do, unless it says `own`. */
+  readonly lifetime?: VmLifetime;
 }
 
 /**
@@ -55,7 +58,7 @@ export async function chooseHypervisor(options: HypervisorOptions): Promise<Hype
       environment,
       signal,
     });
-    const machines = await openQemuMachines(qemu);
+    const machines = await openQemuMachines(qemu, { lifetime: options.lifetime ?? "agent" });
     return createQemuHypervisor({ machines, image, cacheDirectory: cacheFolder });
   } catch (error) {
     if (hypervisor === "qemu" || signal.aborted) throw error;

@@ -10,9 +10,11 @@ import packageJson from "../../package.json" with { type: "json" };
 import { errorText, FabricError } from "../model/errors.ts";
 import { defaultDataFolder } from "./data-folder.ts";
 import { addDhcpCommands } from "./dhcp/commands.ts";
+import { addFabricCommands } from "./fabric/commands.ts";
 import type { HypervisorChoice } from "./hypervisor-choice.ts";
 import { type MetricsAddress, parseMetricsAddress } from "./metrics/metrics-address.ts";
 import { addRelayCommand } from "./relay-command.ts";
+import { addTenantCommands } from "./tenants/commands.ts";
 
 const EXIT_FAILED = 1;
 const EXIT_USAGE = 2;
@@ -91,9 +93,15 @@ function createProgram(signal: AbortSignal): Command {
     .option("--metrics <address:port>", "serve Prometheus metrics there, too", readMetricsAddress)
     .addOption(logLevel().default("info"))
     .action((options: ServeArguments) => serve(options, signal));
+  addFabricCommands(program, { ...surroundings(signal), logLevel, createLog });
+  addTenantCommands(program, { ...surroundings(signal), warn });
   addDhcpCommands(program, { environment: process.env, print, warn });
   addRelayCommand(program, { logLevel, createLog, print, signal });
   return program;
+}
+
+function surroundings(signal: AbortSignal) {
+  return { environment: process.env, print, signal };
 }
 
 function print(line: string): void {

@@ -40,3 +40,4 @@ export {
   type ManagerClock,
   type Submitted,
 } from "./manager/index.ts";
+export { listProcesses } from "./processes.ts";

@@ -1,5 +1,6 @@
 export type { BindingTable } from "./binding-table.ts";
 export { type BindingsSource, readBindings } from "./bindings-file.ts";
+export { EndpointManager, type EndpointManagerOptions } from "./endpoint-manager.ts";
 export { type ProbeResult, probeEndpoint } from "./endpoint-probe.ts";
 export {
   bindingRulesOf,

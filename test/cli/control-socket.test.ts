@@ -118,7 +118,7 @@ describe("askControl()", () => {
       await expect(askControl(folder, "/v1/greeting")).rejects.toMatchObject({
         code: "ERR_CONTROL_NOT_RUNNING",
         isUsage: false,
-        message: `No fabric runs on ${folder}; start one with 'goalstate serve', or name its data folder with --data`,
+        message: `No fabric runs on ${folder}; start one with 'goalstate up' or 'goalstate serve', or name its data folder with --data`,
       });
     }
   });
@@ -127,15 +127,16 @@ describe("askControl()", () => {
     const folder = temporaryFolder("control");
     await using _server = await open(folder);
     const cases = [
-      ["/v1/usage", "The fabric refused: that is no MAC"],
-      ["/v1/failure", "The fabric refused: broken"],
-      ["/v1/none", "The fabric refused: this fabric serves nothing for GET /v1/none"],
+      ["/v1/usage", "ERR_USAGE_CONTROL", "that is no MAC"],
+      ["/v1/failure", "ERR_CONTROL_REFUSED", "The fabric refused: broken"],
+      [
+        "/v1/none",
+        "ERR_CONTROL_REFUSED",
+        "The fabric refused: this fabric serves nothing for GET /v1/none",
+      ],
     ] as const;
-    for (const [path, message] of cases) {
-      await expect(askControl(folder, path)).rejects.toMatchObject({
-        code: "ERR_CONTROL_REFUSED",
-        message,
-      });
+    for (const [path, code, message] of cases) {
+      await expect(askControl(folder, path)).rejects.toMatchObject({ code, message });
     }
   });
 

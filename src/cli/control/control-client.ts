@@ -7,8 +7,8 @@ import { openSocketPath, type SocketPath } from "../../net/socket-path.ts";
 /** Name of the socket in the data folder. */
 export const CONTROL_SOCKET = "control.sock";
 
-/** The fabric answers from memory: one that takes longer hangs. */
-const TIMEOUT_MS = 10_000;
+/** A fabric that takes longer hangs; a deployment of thousands of instances is stored within it. */
+const TIMEOUT_MS = 60_000;
 /** Longest answer that is read. */
 export const ANSWER_BYTES_MAX = 64 * 1024 * 1024;
 
@@ -18,20 +18,32 @@ const NOBODY = new Set(["ENOENT", "ENOTDIR", "ECONNREFUSED"]);
 /** What commands say when nothing runs at a place. */
 export function notRunning(place: string): FabricError {
   const message =
-    `No fabric runs on ${place}; start one with 'goalstate serve', ` +
+    `No fabric runs on ${place}; start one with 'goalstate up' or 'goalstate serve', ` +
     "or name its data folder with --data";
   return new FabricError("ERR_CONTROL_NOT_RUNNING", message);
 }
 
+/** What is asked of a fabric. */
+export interface ControlRequest {
+  readonly method: "GET" | "POST" | "DELETE";
+  readonly path: string;
+  /** Sent as JSON. */
+  readonly body?: unknown;
+}
+
 /**
- * The body that the fabric on a data folder answers to `GET path`.
+ * The body that the fabric on a data folder answers.
+ *
+ * @param asked - a path is short for GET
  *
  * @throws FabricError ERR_CONTROL_NOT_RUNNING, ERR_CONTROL_ACCESS, or ERR_CONTROL_REFUSED with what it answered
  */
-export async function askControl(folder: string, path: string): Promise<string> {
+export async function askControl(folder: string, asked: string | ControlRequest): Promise<string> {
   try {
     using socket: SocketPath = openSocketPath(folder, CONTROL_SOCKET);
-    return await get(socket.path, path);
+    const wanted: ControlRequest =
+      typeof asked === "string" ? { method: "GET", path: asked } : asked;
+    return await send(socket.path, wanted);
   } catch (cause) {
     if (cause instanceof FabricError) throw cause;
     throw connectError(folder, cause);
@@ -39,16 +51,16 @@ export async function askControl(folder: string, path: string): Promise<string> 
 }
 
 /**
- * The JSON document that the fabric on a data folder answers to `GET path`.
+ * The JSON document that the fabric on a data folder answers.
  *
  * @throws FabricError as {@link askControl}, also if the document has another form
  */
 export async function askControlFor<T>(
   folder: string,
-  path: string,
+  asked: string | ControlRequest,
   schema: z.ZodType<T>,
 ): Promise<T> {
-  const text = await askControl(folder, path);
+  const text = await askControl(folder, asked);
   try {
     return schema.parse(JSON.parse(text));
   } catch {
@@ -69,9 +81,10 @@ function connectError(folder: string, cause: unknown): FabricError {
   return new FabricError("ERR_CONTROL_REFUSED", message, { cause });
 }
 
-function get(socketPath: string, path: string): Promise<string> {
+function send(socketPath: string, { method, path, body }: ControlRequest): Promise<string> {
+  const headers = body === undefined ? {} : { "content-type": "application/json" };
   return new Promise((resolve, reject) => {
-    const asked = request({ socketPath, path, agent: false }, (response) => {
+    const asked = request({ socketPath, path, method, headers, agent: false }, (response) => {
       const parts: Buffer[] = [];
       let length = 0;
       response.on("data", (part: Buffer) => {
@@ -83,21 +96,29 @@ function get(socketPath: string, path: string): Promise<string> {
       response.on("end", () => {
         const text = Buffer.concat(parts).toString("utf8");
         if (response.statusCode === 200) resolve(text);
-        else reject(new FabricError("ERR_CONTROL_REFUSED", refusalText(text)));
+        else reject(refusal(text));
       });
     });
     asked.setTimeout(TIMEOUT_MS, () => asked.destroy(new Error(`no answer in ${TIMEOUT_MS} ms`)));
     asked.on("error", reject);
-    asked.end();
+    asked.end(body === undefined ? undefined : JSON.stringify(body));
   });
 }
 
-function refusalText(body: string): string {
+/** Wrong usage keeps its own code and words, and so the exit code that they have. */
+function refusal(body: string): FabricError {
   try {
-    const { message } = JSON.parse(body) as { message?: unknown };
-    if (typeof message === "string") return `The fabric refused: ${message}`;
+    const { code, message } = JSON.parse(body) as { code?: unknown; message?: unknown };
+    if (isErrorCode(code) && typeof message === "string") return new FabricError(code, message);
+    if (typeof message === "string") {
+      return new FabricError("ERR_CONTROL_REFUSED", `The fabric refused: ${message}`);
+    }
   } catch {
     // no JSON: shown as it is
   }
-  return `The fabric refused: ${body.slice(0, 200)}`;
+  return new FabricError("ERR_CONTROL_REFUSED", `The fabric refused: ${body.slice(0, 200)}`);
+}
+
+function isErrorCode(code: unknown): code is `ERR_${string}` {
+  return typeof code === "string" && code.startsWith("ERR_");
 }

@@ -8,10 +8,12 @@ import fastify, { type FastifyInstance, type FastifyReply, LogController } from 
 import type { Logger } from "pino";
 import { errorText, FabricError } from "../../model/errors.ts";
 import { openSocketPath } from "../../net/socket-path.ts";
+import { TXN_BYTES_MAX } from "../../store/index.ts";
 import { CONTROL_SOCKET } from "./control-client.ts";
 
-const REQUEST_TIMEOUT_MS = 10_000;
-const BODY_BYTES_MAX = 64 * 1024;
+const REQUEST_TIMEOUT_MS = 60_000;
+/** A tenant's description, which must fit one transaction of the store. */
+const BODY_BYTES_MAX = TXN_BYTES_MAX;
 /** Commands of one user; each holds one connection for one answer. */
 const CONNECTIONS_MAX = 64;
 /** The socket is made with mode 0600, in one step. */
@@ -68,18 +70,24 @@ export function createControlApp(routes: readonly ControlRoutes[], log: Logger):
     answerError(reply, 404, `this fabric serves nothing for ${request.method} ${request.url}`),
   );
   app.setErrorHandler((thrown, request, reply) => {
+    const code = thrown instanceof FabricError ? thrown.code : undefined;
     if (thrown instanceof FabricError && thrown.isUsage) {
-      return answerError(reply, 400, errorText(thrown));
+      return answerError(reply, 400, errorText(thrown), code);
     }
     log.error({ err: thrown, path: request.url }, "control request failed");
-    return answerError(reply, 500, errorText(thrown));
+    return answerError(reply, 500, errorText(thrown), code);
   });
   for (const add of routes) add(app);
   return app;
 }
 
-function answerError(reply: FastifyReply, status: number, message: string): FastifyReply {
-  return reply.code(status).send({ message });
+function answerError(
+  reply: FastifyReply,
+  status: number,
+  message: string,
+  code?: string,
+): FastifyReply {
+  return reply.code(status).send({ message, ...(code !== undefined && { code }) });
 }
 
 /** Anything but a socket is somebody's file, and stays; listening then fails and says so. */

@@ -1,12 +1,9 @@
 /** The control plane: the managers that write goals. */
 import type { Logger } from "pino";
 import { ComputeManager, type ManagerClock } from "../../compute/index.ts";
-import { NetworkManager } from "../../nm/index.ts";
+import { EndpointManager, NetworkManager } from "../../nm/index.ts";
 import type { FabricStore } from "../../store/index.ts";
 import { type BootTrace, createBootTrace } from "../../trace/index.ts";
-
-/** How long a node that is silent, or was there before the control process, is waited for. */
-export const NODE_LEASE_MS = 10_000;
 
 /** What {@link startManager} needs. */
 export interface ControlPlaneOptions {
@@ -15,6 +12,8 @@ export interface ControlPlaneOptions {
   readonly fabricId: string;
   readonly trace: BootTrace;
   readonly log: Logger;
+  /** How long, after a start, nodes that are not there may take to come back. */
+  readonly nodeGraceMs: number;
 }
 
 /** Running managers. Disposing it ends them; goals stay as they are. */
@@ -25,17 +24,22 @@ export interface ControlPlane extends AsyncDisposable {
 }
 
 /** Starts the managers over a store. */
-export function startManager({ store, fabricId, trace, log }: ControlPlaneOptions): ControlPlane {
+export function startManager(options: ControlPlaneOptions): ControlPlane {
+  const { store, fabricId, trace, log, nodeGraceMs } = options;
   const manager = new ComputeManager({
     ...{ store, trace, fabricId },
     network: new NetworkManager({ store }),
     clock: CLOCK,
-    nodeGraceMs: NODE_LEASE_MS,
+    nodeGraceMs,
     onError: (what, err) => log.error({ err, what }, "compute manager failed"),
   });
   const stop = new AbortController();
-  const ended = manager.run(stop.signal);
-  ended.catch((err: unknown) => log.error({ err }, "compute manager ended"));
+  const endpoints = new EndpointManager({
+    store,
+    onError: (what, err) => log.error({ err, what }, "network manager failed"),
+  });
+  const ended = Promise.all([manager.run(stop.signal), endpoints.run(stop.signal)]).then(() => {});
+  ended.catch((err: unknown) => log.error({ err }, "managers ended"));
   return {
     manager,
     ended,

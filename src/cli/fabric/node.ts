@@ -20,6 +20,8 @@ export interface NodeOptions {
   readonly runDirectory: string;
   readonly hypervisor: Hypervisor;
   readonly canFilter: boolean;
+  /** What becomes of its VMs when it is disposed. */
+  readonly vmsAtEnd: "stop" | "leave";
   readonly log: Logger;
 }
 
@@ -66,7 +68,7 @@ export function startNode(options: NodeOptions): FabricNode {
       stop.abort();
       await running;
       await trace.settled();
-      await agent.stopAll();
+      if (options.vmsAtEnd === "stop") await agent.stopAll();
       await agent[Symbol.asyncDispose]();
       await networkAgent[Symbol.asyncDispose]();
     },

@@ -101,7 +101,8 @@ function writeLease(lease: DhcpLease): void {
 function runAgent(): void {
   const state = join(values.run, "state");
   mkdirSync(state, { recursive: true });
-  const app = values.app === undefined ? [] : ["--app", values.app];
+  // As in a VM, where the folder is empty if there is no app disk.
+  const app = ["--app", values.app ?? join(values.run, "app")];
   const args = [values.agent, "--lease", leasePath, "--state", state, ...app];
   agent = spawn(process.execPath, args, { stdio: "inherit" });
   agent.on("exit", (code, signal) => {

@@ -1,0 +1,62 @@
+/** `goalstate control`: the store, the managers and the control socket; nodes are other processes. */
+import type { Logger } from "pino";
+import packageJson from "../../../package.json" with { type: "json" };
+import { FabricError } from "../../model/errors.ts";
+import { openSocketPath } from "../../net/socket-path.ts";
+import { serveStore } from "../../store/index.ts";
+import { aborted } from "../aborted.ts";
+import { openControlServer } from "../control/control-server.ts";
+import { fabricRoutes } from "../control/running-fabrics.ts";
+import type { DataFolder } from "../data-folder.ts";
+import { tenantRoutes } from "../tenants/routes.ts";
+import { openTrace, startManager } from "./control-plane.ts";
+import { createFabricControl } from "./manager-control.ts";
+import { STORE_SOCKET } from "./node-process.ts";
+import type { UpConfig } from "./up-config.ts";
+
+/** What {@link runControl} needs. */
+export interface ControlProcessOptions {
+  readonly data: DataFolder;
+  readonly config: UpConfig;
+  /** The command's name, for those who look for fabrics. */
+  readonly command: "up" | "control";
+  readonly log: Logger;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Runs the managers until `signal` aborts or the store fails.
+ *
+ * @param whenReady - called once, when commands and nodes are answered; what it returns is awaited beside the managers
+ */
+export async function runControl(
+  options: ControlProcessOptions,
+  whenReady: () => Promise<void>,
+): Promise<void> {
+  const { data, log, command, config } = options;
+  const { store, fabricId, path } = data;
+  const onFault = (err: Error) => log.warn({ err }, "a client of the store was cut off");
+  const trace = openTrace(store, log);
+  await using _shared = await serveStore({
+    ...{ store, onFault },
+    openPath: () => openSocketPath(path, STORE_SOCKET),
+  });
+  const nodeGraceMs = config.nodeTtlSeconds * 1000;
+  await using managers = startManager({ store, fabricId, trace, log, nodeGraceMs });
+  const { manager } = managers;
+  const control = createFabricControl({ manager, store, trace, now: Date.now });
+  const info = () => ({ command, networks: [], pid: process.pid, version: packageJson.version });
+  await using _control = await openControlServer({
+    folder: path,
+    routes: [fabricRoutes(info), tenantRoutes(control)],
+    log,
+  });
+  const ended = managers.ended.then(() => {
+    if (!options.signal.aborted) throw new FabricError("ERR_CONTROL_ENDED", "The managers ended");
+  });
+  try {
+    await Promise.race([ended, whenReady().then(() => aborted(options.signal))]);
+  } finally {
+    await trace.settled();
+  }
+}

@@ -1,0 +1,125 @@
+/** What commands ask of a fabric, answered by its managers and its store. */
+import type { ComputeManager } from "../../compute/index.ts";
+import {
+  asDocument,
+  type ContainerGoal,
+  keys,
+  type NodeNetworkStatus,
+  type NodeStatus,
+  type TenantRecord,
+  type VipGoal,
+} from "../../model/documents.ts";
+import type { FabricStore } from "../../store/index.ts";
+import { type BootTrace, why } from "../../trace/index.ts";
+import type { FabricControl, NodeView, TenantView } from "../tenants/fabric-control.ts";
+
+/** What {@link createFabricControl} needs. */
+export interface ManagerControlOptions {
+  readonly manager: ComputeManager;
+  readonly store: FabricStore;
+  readonly trace: BootTrace;
+  /** Epoch milliseconds. */
+  readonly now: () => number;
+}
+
+/** Makes the {@link FabricControl} of a control process. */
+export function createFabricControl(options: ManagerControlOptions): FabricControl {
+  const { manager, store, trace, now } = options;
+  return {
+    submit: async ({ tenant, folder }) => {
+      const { outcome, containers } = await manager.submit(tenant, folder);
+      return { tenant: tenant.tenant, kind: outcome, containers: [...containers] };
+    },
+    deleteTenant: (tenant) => manager.deleteTenant(tenant),
+    change: (container, action) => manager[action](container),
+    listContainers: () => manager.listContainers(),
+    listNodes: () => listNodes(store),
+    listTenants: () => listTenants(options),
+    why: async (container) => {
+      const view = (await manager.listContainers()).find((row) => row.container === container);
+      if (view === undefined) return `There is no container ${container}; ps lists them.`;
+      const waits = why(await trace.timeline(container), now());
+      return `${container} is ${view.state}: ${view.detail}. ${waits}`;
+    },
+  };
+}
+
+async function listNodes(store: FabricStore): Promise<NodeView[]> {
+  const [nodes, goals] = await Promise.all([store.list("/nodes/"), listGoals(store)]);
+  const live = nodes.kvs.map(({ value }) => asDocument<NodeStatus>(value));
+  const gone = [...new Set(goals.map(({ node }) => node))].filter(
+    (name) => name !== "" && live.every(({ node }) => node !== name),
+  );
+  const views = live.map(async (status): Promise<NodeView> => {
+    const { node, address, faultDomain, cpus, memoryMib, hypervisor } = status;
+    const placed = goals.filter((goal) => goal.node === node);
+    const { kv } = await store.get(keys.nodeNetwork(node));
+    const network = kv === undefined ? undefined : asDocument<NodeNetworkStatus>(kv.value);
+    return {
+      ...{ node, faultDomain, hypervisor },
+      isLive: true,
+      address: address ?? "",
+      cpus: { used: sum(placed, (goal) => goal.cpus), total: cpus },
+      memoryMib: { used: sum(placed, (goal) => goal.memoryMib), total: memoryMib },
+      containers: placed.length,
+      blockedPorts: (network?.blockedPorts ?? []).map(
+        ({ namespace, port, reason }) => `port ${port} in ${namespace} stays blocked: ${reason}`,
+      ),
+      foreignFirewalls: (network?.foreignFirewalls ?? []).map(
+        ({ name, evidence, effect }) => `firewall of ${name} (${evidence}): ${effect}`,
+      ),
+    };
+  });
+  return [...(await Promise.all(views)), ...gone.map((node) => goneNode(node, goals))];
+}
+
+function goneNode(node: string, goals: readonly ContainerGoal[]): NodeView {
+  const placed = goals.filter((goal) => goal.node === node);
+  return {
+    ...{ node, isLive: false, address: "", faultDomain: "", hypervisor: "" },
+    cpus: { used: sum(placed, ({ cpus }) => cpus), total: 0 },
+    memoryMib: { used: sum(placed, ({ memoryMib }) => memoryMib), total: 0 },
+    containers: placed.length,
+    blockedPorts: [],
+    foreignFirewalls: [],
+  };
+}
+
+function sum<T>(items: readonly T[], value: (item: T) => number): number {
+  return items.reduce((total, item) => total + value(item), 0);
+}
+
+async function listGoals(store: FabricStore): Promise<ContainerGoal[]> {
+  const { kvs } = await store.list("/containers/");
+  return kvs
+    .filter(({ key }) => key.endsWith("/goal"))
+    .map(({ value }) => asDocument<ContainerGoal>(value));
+}
+
+async function listTenants({ manager, store }: ManagerControlOptions): Promise<TenantView[]> {
+  const [tenants, vips, containers] = await Promise.all([
+    store.list("/tenants/"),
+    store.list("/vips/"),
+    manager.listContainers(),
+  ]);
+  const goals = vips.kvs.map(({ value }) => asDocument<VipGoal>(value));
+  return tenants.kvs.map(({ value }) => {
+    const { tenant, phase } = asDocument<TenantRecord>(value);
+    const name = tenant;
+    const ours = containers.filter((row) => row.tenant === name);
+    return {
+      tenant: name,
+      phase,
+      instances: ours.length,
+      ready: ours.filter(({ state }) => state === "Ready").length,
+      endpoints: goals
+        .filter((goal) => goal.tenant === name)
+        .flatMap(({ vip, endpoints }) =>
+          endpoints.map(
+            ({ role, name: endpoint, protocol, publicPort }) =>
+              `${role}.${endpoint} ${protocol} ${vip}:${publicPort}`,
+          ),
+        ),
+    };
+  });
+}

@@ -1,0 +1,129 @@
+/** `goalstate node`: one node in a process of its own. Killed at any moment, its VMs run on and the next one adopts them. */
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import type { Logger } from "pino";
+import packageJson from "../../../package.json" with { type: "json" };
+import { keys, type NodeStatus } from "../../model/documents.ts";
+import { FabricError } from "../../model/errors.ts";
+import { findProgram } from "../../net/find-program.ts";
+import { openSocketPath } from "../../net/socket-path.ts";
+import { type FabricStore, type Lease, openRemoteStore } from "../../store/index.ts";
+import { aborted } from "../aborted.ts";
+import { findFabricId } from "../data-folder.ts";
+import { chooseHypervisor, type HypervisorChoice } from "../hypervisor-choice.ts";
+import { requireRoot } from "../require-root.ts";
+import { openTrace } from "./control-plane.ts";
+import { startNode } from "./node.ts";
+
+/** File in the data folder at which node processes reach the store of the control process. */
+export const STORE_SOCKET = "store.sock";
+
+/** What {@link runNode} needs. */
+export interface NodeProcessOptions {
+  readonly node: string;
+  /** The data folder of the fabric. */
+  readonly data: string;
+  /** On the network between the nodes. */
+  readonly address: string;
+  readonly faultDomain: string;
+  readonly cpus: number;
+  readonly memoryMib: number;
+  readonly ttlSeconds: number;
+  readonly hypervisor: HypervisorChoice;
+  readonly searchPath: string;
+  readonly cacheFolder: string;
+  readonly environment: NodeJS.ProcessEnv;
+  readonly print: (line: string) => void;
+  readonly log: Logger;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Runs a node until `signal` aborts. Its VMs stay.
+ *
+ * @throws FabricError ERR_NODE_LEASE if another process is this node, or the fabric has given it up
+ */
+export async function runNode(options: NodeProcessOptions): Promise<void> {
+  requireRoot("ERR_NODE_PRIVILEGE", "Network namespaces and taps");
+  const { node, log, signal, print } = options;
+  const data = resolve(options.data);
+  const fabricId = findFabricId(data);
+  if (fabricId === undefined) {
+    const message = `${data} is no data folder of a fabric; start 'goalstate up' or 'goalstate control' on it first`;
+    throw new FabricError("ERR_USAGE_DATA_FOLDER", message);
+  }
+  const folder = join(data, "nodes", node);
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  await using store = openRemoteStore({
+    openPath: () => openSocketPath(data, STORE_SOCKET),
+  });
+  const hypervisor = await chooseHypervisor({ ...options, dataFolder: folder, lifetime: "own" });
+  const trace = openTrace(store, log);
+  await using started = await startNode({
+    ...{ store, trace, node, hypervisor, log },
+    vmsAtEnd: "leave",
+    prefix: `gs-${fabricId}-${node}-`,
+    runDirectory: join(folder, "run"),
+    canFilter: findProgram("nft", options.searchPath) !== undefined,
+  });
+  await started.agent.ready;
+  const lease = await takeLease(store, join(folder, "lease"), options);
+  await register(store, lease, options, hypervisor.description);
+  print(`node ${node} ready`);
+  const lost = lease.lost.then(() => {
+    const message = `Node ${node} was given up by the fabric: it was not heard of for ${options.ttlSeconds} s`;
+    throw new FabricError("ERR_NODE_LEASE", message);
+  });
+  await Promise.race([aborted(signal), lost]);
+}
+
+/** That of this node's earlier process, if the fabric still keeps it: then nobody notices that there was a gap. */
+async function takeLease(
+  store: FabricStore,
+  file: string,
+  { node, ttlSeconds }: NodeProcessOptions,
+): Promise<Lease> {
+  const ttlMs = ttlSeconds * 1000;
+  const id = readText(file);
+  if (id !== undefined) {
+    try {
+      return await store.lease(ttlMs, { id });
+    } catch (error) {
+      if (!(error instanceof FabricError) || error.code !== "ERR_STORE_LEASE_LOST") throw error;
+    }
+  }
+  const { kv } = await store.get(keys.node(node));
+  if (kv !== undefined) {
+    const message = `Another process is node ${node} already, or was until now; end it first, or wait ${ttlSeconds} s`;
+    throw new FabricError("ERR_NODE_LEASE", message);
+  }
+  const lease = await store.lease(ttlMs);
+  writeFileSync(`${file}.new`, `${lease.id}\n`, { flush: true, mode: 0o600 });
+  renameSync(`${file}.new`, file);
+  return lease;
+}
+
+async function register(
+  store: FabricStore,
+  lease: Lease,
+  options: NodeProcessOptions,
+  hypervisor: string,
+): Promise<void> {
+  const { node, address, faultDomain, cpus, memoryMib } = options;
+  const status: NodeStatus = {
+    ...{ node, address, faultDomain, cpus, memoryMib, hypervisor },
+    version: packageJson.version,
+    pid: process.pid,
+    sinceMs: Date.now(),
+  };
+  const key = keys.node(node);
+  await store.txn({ success: [{ kind: "put", key, value: status, lease: lease.id }] });
+}
+
+function readText(path: string): string | undefined {
+  try {
+    return readFileSync(path, "utf8").trim();
+  } catch {
+    return undefined; // it is the first time
+  }
+}

@@ -1,0 +1,264 @@
+/** Commands about tenants, containers and nodes of a running fabric. */
+import { dirname, resolve } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { type Command, InvalidArgumentError } from "commander";
+import { z } from "zod";
+import { FabricError } from "../../model/errors.ts";
+import { askControlFor, type ControlRequest } from "../control/control-client.ts";
+import { chooseFabricFolder } from "../control/running-fabrics.ts";
+import { renderTable } from "../table.ts";
+import {
+  AcceptedSchema,
+  CONTAINER_ACTIONS,
+  type ContainerAction,
+  type ContainerView,
+  ContainerViewsSchema,
+  NodeViewsSchema,
+  TenantViewsSchema,
+} from "./fabric-control.ts";
+
+const WAIT_SECONDS = 300;
+const POLL_MS = 200;
+
+/** What the commands take from their surroundings. */
+export interface TenantCommandOptions {
+  readonly environment: NodeJS.ProcessEnv;
+  readonly print: (line: string) => void;
+  readonly warn: (line: string) => void;
+  readonly signal: AbortSignal;
+}
+
+interface Look {
+  readonly data?: string;
+  readonly json?: boolean;
+}
+
+interface Wait extends Look {
+  readonly wait?: boolean;
+  readonly timeout: number;
+}
+
+const DATA = [
+  "--data <dir>",
+  "data folder of the fabric (default: the only one that runs)",
+] as const;
+const JSON_OUTPUT = ["--json", "print JSON"] as const;
+const TIMEOUT = ["--timeout <seconds>", "how long to wait", parseSeconds, WAIT_SECONDS] as const;
+
+const ACTION_TEXT: Readonly<Record<ContainerAction, string>> = {
+  stop: "stop a container: its agent is asked, then ACPI, then power-off",
+  start: "start a container that is stopped, or that was given up",
+  restart: "stop a container and start it again",
+};
+const ACTION_STATE: Readonly<Record<ContainerAction, string>> = {
+  stop: "Stopped",
+  start: "Ready",
+  restart: "Ready",
+};
+
+/** Adds the commands. */
+export function addTenantCommands(program: Command, options: TenantCommandOptions): void {
+  program
+    .command("deploy")
+    .description("create a tenant, or update the one of this name")
+    .argument("<file>", "tenant file: YAML, or .cscfg beside its .csdef")
+    .option(...DATA)
+    .option(...JSON_OUTPUT)
+    .option("--wait", "wait until all of its containers are Ready")
+    .option(...TIMEOUT)
+    .action((file: string, wait: Wait) => deploy(file, wait, options));
+  program
+    .command("delete")
+    .description("delete a tenant: its VMs, its addresses, its networks")
+    .argument("<tenant>", "the tenant's name")
+    .option(...DATA)
+    .option("--wait", "wait until nothing of it is left")
+    .option(...TIMEOUT)
+    .action((tenant: string, wait: Wait) => deleteTenant(tenant, wait, options));
+  for (const action of CONTAINER_ACTIONS) {
+    program
+      .command(action)
+      .description(ACTION_TEXT[action])
+      .argument("<container>", "as ps shows it, for example hello.web_0")
+      .option(...DATA)
+      .option("--wait", `wait until it is ${ACTION_STATE[action]}`)
+      .option(...TIMEOUT)
+      .action((name: string, wait: Wait) => change(name, action, wait, options));
+  }
+  const listing = (name: string, description: string, list: typeof ps) =>
+    program
+      .command(name)
+      .description(description)
+      .option(...DATA)
+      .option(...JSON_OUTPUT)
+      .action((look: Look) => list(look, options));
+  listing("ps", "the containers of a fabric, and what state each is in", ps);
+  listing("nodes", "the nodes of a fabric, with what is used of each", nodes);
+  listing("tenants", "the tenants of a fabric, with their public endpoints", tenants);
+  program
+    .command("why")
+    .description("what a container waits for, since when, and who must act")
+    .argument("<container>", "as ps shows it, for example hello.web_0")
+    .option(...DATA)
+    .option(...JSON_OUTPUT)
+    .action((name: string, look: Look) => why(name, look, options));
+}
+
+function parseSeconds(text: string): number {
+  const seconds = Number(text);
+  if (!(seconds > 0)) throw new InvalidArgumentError("It must be a number of seconds above 0.");
+  return seconds;
+}
+
+async function deploy(file: string, wait: Wait, options: TenantCommandOptions): Promise<void> {
+  const { readYaml } = await import("../read-yaml.ts");
+  const { parseTenant } = await import("../../model/tenant.ts");
+  const tenant = parseTenant(readYaml(file), file);
+  const folder = resolve(dirname(file));
+  const request = { method: "POST", path: "/v1/tenants", body: { tenant, folder } } as const;
+  const accepted = await ask(request, AcceptedSchema, wait, options);
+  const { kind, containers } = accepted;
+  const isQuiet = wait.json === true;
+  if (!isQuiet) {
+    const plural = containers.length === 1 ? "" : "s";
+    options.print(`${accepted.tenant}: ${kind}, ${containers.length} container${plural}`);
+  }
+  if (wait.wait === true) {
+    await awaitStates(containers, "Ready", wait, options);
+    if (!isQuiet) options.print(`${accepted.tenant}: all Ready`);
+  }
+  if (isQuiet) options.print(JSON.stringify(accepted, undefined, 2));
+}
+
+async function deleteTenant(
+  tenant: string,
+  wait: Wait,
+  options: TenantCommandOptions,
+): Promise<void> {
+  const path = `/v1/tenants/${encodeURIComponent(tenant)}`;
+  await ask({ method: "DELETE", path }, z.object({}), wait, options);
+  options.print(`${tenant}: is being deleted`);
+  if (wait.wait !== true) return;
+  const isGone = async () => {
+    const views = await ask("/v1/tenants", TenantViewsSchema, wait, options);
+    return views.every((view) => view.tenant !== tenant);
+  };
+  await until(isGone, wait, options, async () => `${tenant} is still being deleted`);
+  options.print(`${tenant}: is gone`);
+}
+
+async function change(
+  container: string,
+  action: ContainerAction,
+  wait: Wait,
+  options: TenantCommandOptions,
+): Promise<void> {
+  const path = `/v1/containers/${encodeURIComponent(container)}/${action}`;
+  await ask({ method: "POST", path }, z.object({}), wait, options);
+  if (wait.wait === true) await awaitStates([container], ACTION_STATE[action], wait, options);
+}
+
+/** @throws FabricError ERR_CONTROL_WAIT naming each container that is not there in time, or at once if one was given up */
+async function awaitStates(
+  containers: readonly string[],
+  state: string,
+  wait: Wait,
+  options: TenantCommandOptions,
+): Promise<void> {
+  let missing: readonly ContainerView[] = [];
+  let unseen = containers.length;
+  const isThere = async () => {
+    const views = await ask("/v1/containers", ContainerViewsSchema, wait, options);
+    const ours = views.filter(({ container }) => containers.includes(container));
+    missing = ours.filter((view) => view.state !== state);
+    unseen = containers.length - ours.length;
+    return missing.length === 0 && unseen === 0;
+  };
+  await until(isThere, wait, options, async () => {
+    const reasons = missing.map((view) => `${view.container} is ${view.state}: ${view.detail}`);
+    if (unseen > 0) reasons.push(`${unseen} containers are not placed yet`);
+    return reasons.join("; ");
+  });
+}
+
+async function until(
+  condition: () => Promise<boolean>,
+  { timeout }: Wait,
+  { signal }: TenantCommandOptions,
+  reason: () => Promise<string>,
+): Promise<void> {
+  const deadlineMs = performance.now() + timeout * 1000;
+  while (!(await condition())) {
+    if (signal.aborted) throw new FabricError("ERR_CONTROL_WAIT", "Interrupted while waiting");
+    if (performance.now() > deadlineMs) {
+      throw new FabricError("ERR_CONTROL_WAIT", `Not within ${timeout} s: ${await reason()}`);
+    }
+    await delay(POLL_MS);
+  }
+}
+
+async function ps(look: Look, options: TenantCommandOptions): Promise<void> {
+  const views = await ask("/v1/containers", ContainerViewsSchema, look, options);
+  const rows = views.map((view) => [
+    ...[view.container, view.state, view.milestone, view.node || "-", view.address],
+    view.detail,
+  ]);
+  show(look, options, views, [
+    ["CONTAINER", "STATE", "MILESTONE", "NODE", "ADDRESS", "DETAIL"],
+    ...rows,
+  ]);
+}
+
+async function nodes(look: Look, options: TenantCommandOptions): Promise<void> {
+  const views = await ask("/v1/nodes", NodeViewsSchema, look, options);
+  const rows = views.map((view) => [
+    view.node,
+    view.isLive ? "live" : "gone",
+    view.faultDomain,
+    `${view.cpus.used}/${view.cpus.total}`,
+    `${view.memoryMib.used}/${view.memoryMib.total}`,
+    String(view.containers),
+    view.hypervisor,
+  ]);
+  show(look, options, views, [
+    ["NODE", "STATE", "FAULT DOMAIN", "CPUS", "MEMORY MIB", "CONTAINERS", "HYPERVISOR"],
+    ...rows,
+  ]);
+  if (look.json === true) return;
+  for (const { node, blockedPorts, foreignFirewalls } of views) {
+    for (const text of [...blockedPorts, ...foreignFirewalls]) options.print(`${node}: ${text}`);
+  }
+}
+
+async function tenants(look: Look, options: TenantCommandOptions): Promise<void> {
+  const views = await ask("/v1/tenants", TenantViewsSchema, look, options);
+  const rows = views.map(({ tenant, phase, ready, instances, endpoints }) => [
+    ...[tenant, phase, `${ready}/${instances}`, endpoints.join(", ") || "-"],
+  ]);
+  show(look, options, views, [["TENANT", "PHASE", "READY", "ENDPOINTS"], ...rows]);
+}
+
+async function why(container: string, look: Look, options: TenantCommandOptions): Promise<void> {
+  const path = `/v1/containers/${encodeURIComponent(container)}/why`;
+  const answer = await ask(path, z.object({ why: z.string() }), look, options);
+  options.print(look.json === true ? JSON.stringify(answer) : answer.why);
+}
+
+async function ask<T>(
+  request: string | ControlRequest,
+  schema: z.ZodType<T>,
+  { data }: Look,
+  { environment }: TenantCommandOptions,
+): Promise<T> {
+  return askControlFor(await chooseFabricFolder(data, environment), request, schema);
+}
+
+function show(
+  { json }: Look,
+  { print }: TenantCommandOptions,
+  document: unknown,
+  rows: readonly (readonly string[])[],
+): void {
+  if (json === true) print(JSON.stringify(document, undefined, 2));
+  else for (const line of renderTable(rows)) print(line);
+}
