@@ -1,3 +1,9 @@
+export {
+  type CompactionOptions,
+  compactionTarget,
+  KEEP_REVISIONS,
+  startCompaction,
+} from "./compaction.ts";
 export { deleteKeys } from "./delete-keys.ts";
 export {
   type DocumentKey,

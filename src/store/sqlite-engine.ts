@@ -17,7 +17,7 @@ import {
 } from "./store-engine.ts";
 
 /** Bumped when the tables change; PRAGMA user_version of the file. */
-const SCHEMA_VERSION = 2;
+const SCHEMA_VERSION = 3;
 
 /**
  * First character after every one that a key may have, so `prefix + KEY_END` is behind all keys
@@ -55,20 +55,35 @@ const LEASES = `
   ) STRICT, WITHOUT ROWID;
 `;
 
+/** Format 3 added the keys that exist, so that a list costs what it returns, and not the history of its keys. */
+const LIVE_KEYS = `
+  CREATE TABLE live (
+    key TEXT    PRIMARY KEY,
+    rev INTEGER NOT NULL
+  ) STRICT, WITHOUT ROWID;
+  INSERT INTO live SELECT key, rev FROM
+    (SELECT key, max(rev) AS rev, value FROM history GROUP BY key HAVING value IS NOT NULL);
+`;
+
 const COLUMNS = "key, rev, create_rev AS createRev, version, value, lease";
+
+/** The first character before every one that a key may have, so `after + KEY_NEXT` is before all keys behind `after`. */
+const KEY_NEXT = "\x01";
+
+/** CROSS JOIN keeps the order: SQLite walks the keys that exist, and looks each up. */
+const PRESENT = `
+  SELECT live.key, live.rev, create_rev AS createRev, version, value, lease
+  FROM live CROSS JOIN history ON history.key = live.key AND history.rev = live.rev
+  WHERE live.key >= ? AND live.key < ? ORDER BY live.key LIMIT ?`;
 
 /**
  * With one max(), SQLite takes the bare columns from the row that has the maximum (documented
  * behaviour).
  */
-const RANGE = `
+const PAST = `
   SELECT key, max(rev) AS rev, create_rev AS createRev, version, value, lease FROM history
-  WHERE key >= ? AND key > ? AND key < ? AND rev <= ?
+  WHERE key >= ? AND key < ? AND rev <= ?
   GROUP BY key HAVING value IS NOT NULL ORDER BY key LIMIT ?`;
-
-const COUNT = `
-  SELECT count(*) AS count FROM
-    (SELECT max(rev), value FROM history GROUP BY key HAVING value IS NOT NULL)`;
 
 /** The row of the lease must be the newest one of its key. */
 const LEASE_KEYS = `
@@ -76,20 +91,30 @@ const LEASE_KEYS = `
     (SELECT 1 FROM history AS newer WHERE newer.key = held.key AND newer.rev > held.rev)
   ORDER BY key`;
 
+/** Only rows written since the last compaction can supersede what that one left, so only those are looked at. */
 const SUPERSEDED = `
-  DELETE FROM history AS old WHERE rev < ?1 AND EXISTS
-    (SELECT 1 FROM history AS new WHERE new.key = old.key AND new.rev > old.rev AND new.rev <= ?1)`;
+  DELETE FROM history WHERE (key, rev) IN (
+    SELECT old.key, old.rev FROM history AS new INDEXED BY history_by_rev
+    CROSS JOIN history AS old ON old.key = new.key AND old.rev < new.rev
+    WHERE new.rev > ? AND new.rev <= ?)`;
+
+const TOMBSTONES = `
+  DELETE FROM history INDEXED BY history_by_rev WHERE rev >= ? AND rev < ? AND value IS NULL`;
 
 /** A {@link StoreEngine} over a SQLite file. */
 export class SqliteEngine implements StoreEngine {
   readonly name = "sqlite";
   rev = 0;
   compactedRev = 0;
+  #keyCount = 0;
   readonly #db: DatabaseSync;
   readonly #key: StatementSync;
-  readonly #range: StatementSync;
+  readonly #present: StatementSync;
+  readonly #past: StatementSync;
   readonly #changes: StatementSync;
   readonly #insert: StatementSync;
+  readonly #setLive: StatementSync;
+  readonly #deleteLive: StatementSync;
   readonly #setRev: StatementSync;
 
   /** @throws FabricError `ERR_STORE_LOCKED` or `ERR_STORE_OPEN`, naming the path */
@@ -99,12 +124,15 @@ export class SqliteEngine implements StoreEngine {
     this.#key = prepare(
       `SELECT ${COLUMNS} FROM history WHERE key = ? AND rev <= ? ORDER BY rev DESC LIMIT 1`,
     );
-    this.#range = prepare(RANGE);
+    this.#present = prepare(PRESENT);
+    this.#past = prepare(PAST);
     this.#changes = prepare(
       `SELECT ${COLUMNS} FROM history INDEXED BY history_by_rev
        WHERE rev >= ? AND key >= ? AND key < ? ORDER BY rev, key`,
     );
     this.#insert = prepare("INSERT INTO history VALUES (?, ?, ?, ?, ?, ?)");
+    this.#setLive = prepare("INSERT OR REPLACE INTO live VALUES (?, ?)");
+    this.#deleteLive = prepare("DELETE FROM live WHERE key = ?");
     this.#setRev = prepare("UPDATE head SET rev = ?");
     this.#readHead();
   }
@@ -115,7 +143,13 @@ export class SqliteEngine implements StoreEngine {
   }
 
   readRange({ prefix, rev, after, limit }: RangeQuery): HistoryRow[] {
-    return this.#range.all(prefix, after, prefix + KEY_END, rev, limit).map(historyRow);
+    const first = after < prefix ? prefix : after + KEY_NEXT;
+    const end = prefix + KEY_END;
+    const rows =
+      rev === this.rev
+        ? this.#present.all(first, end, limit)
+        : this.#past.all(first, end, rev, limit);
+    return rows.map(historyRow);
   }
 
   readChanges(prefix: string, fromRev: number, limit: ChangesLimit): Changes {
@@ -124,7 +158,7 @@ export class SqliteEngine implements StoreEngine {
   }
 
   countKeys(): number {
-    return Number(this.#db.prepare(COUNT).get()?.["count"]);
+    return this.#keyCount;
   }
 
   readLeaseKeys(id: string): string[] {
@@ -152,18 +186,24 @@ export class SqliteEngine implements StoreEngine {
   append(rows: readonly HistoryRow[]): void {
     for (const { key, rev, createRev, version, text, lease } of rows) {
       this.#insert.run(key, rev, createRev, version, text ?? null, lease ?? null);
+      if (text === undefined) this.#deleteLive.run(key);
+      else this.#setLive.run(key, rev);
+      if (text === undefined) this.#keyCount--;
+      else if (version === 1) this.#keyCount++;
       this.rev = rev;
     }
   }
 
   batch(work: () => void): void {
     const before = this.rev;
+    const keyCountBefore = this.#keyCount;
     this.#begin();
     try {
       work();
       if (this.rev !== before) this.#setRev.run(this.rev);
     } catch (cause) {
       this.rev = before;
+      this.#keyCount = keyCountBefore;
       this.#rollback(cause);
       throw new FabricError("ERR_STORE_FAILED", "Cannot write to the store", { cause });
     }
@@ -173,8 +213,8 @@ export class SqliteEngine implements StoreEngine {
   compact(upTo: number): void {
     this.batch(() => {
       // In this order: a tombstone must first take the rows before it along.
-      this.#db.prepare(SUPERSEDED).run(upTo);
-      this.#db.prepare("DELETE FROM history WHERE rev < ? AND value IS NULL").run(upTo);
+      this.#db.prepare(SUPERSEDED).run(this.compactedRev, upTo);
+      this.#db.prepare(TOMBSTONES).run(this.compactedRev, upTo);
       this.#db.prepare("UPDATE head SET compacted_rev = ?").run(upTo);
     });
     this.compactedRev = upTo;
@@ -214,6 +254,7 @@ export class SqliteEngine implements StoreEngine {
     const head = this.#db.prepare("SELECT rev, compacted_rev FROM head").get();
     this.rev = Number(head?.["rev"]);
     this.compactedRev = Number(head?.["compacted_rev"]);
+    this.#keyCount = Number(this.#db.prepare("SELECT count(*) AS n FROM live").get()?.["n"]);
   }
 }
 
@@ -239,6 +280,7 @@ function migrate(db: DatabaseSync): void {
   }
   if (version < 1) db.exec(SCHEMA);
   if (version < 2) db.exec(LEASES);
+  if (version < 3) db.exec(LIVE_KEYS);
   db.exec(`PRAGMA user_version = ${SCHEMA_VERSION}`);
 }
 

@@ -127,6 +127,18 @@ export function storeConformance(open: () => FabricStore): void {
     expect((await store.get("/a")).rev).toBe(1);
   });
 
+  row(
+    "a transaction that is sent again, and compares a revision, is applied once",
+    async (store) => {
+      const claim = { compare: [{ key: "/a", modRev: 0 }], success: [put("/a", 1)] };
+      await store.txn(claim);
+      expect(await store.txn(claim)).toEqual({ ok: false, rev: 1, results: [] });
+      const change = { compare: [{ key: "/a", modRev: 1 }], success: [put("/a", 2)] };
+      await Promise.all([store.txn(change), store.txn(change), store.txn(change)]);
+      expect((await store.get("/a")).kv).toMatchObject({ modRev: 2, version: 2 });
+    },
+  );
+
   row("keys are ordered byte-wise and prefixes are plain strings", async (store) => {
     const keys = ["/b", "/a~", "/a/b", "/a", "/aB", "/ab", "/a-b", "/a!"];
     await write(store, ...keys.map((key) => put(key, 0)));
@@ -222,6 +234,31 @@ export function storeConformance(open: () => FabricStore): void {
     expect(new Set(seen.map((kv) => kv.value))).toEqual(new Set(["old"]));
   });
 
+  row("a list goes on behind `after`, wherever that is", async (store) => {
+    await write(store, ...["/a", "/a/b", "/a/c", "/a0", "/b"].map((key) => put(key, 0)));
+    const listed = async (after: string) =>
+      (await store.list("/a/", { after })).kvs.map((kv) => kv.key);
+    expect(await listed("/a")).toEqual(["/a/b", "/a/c"]);
+    expect(await listed("/a/b")).toEqual(["/a/c"]);
+    expect(await listed("/a/b!")).toEqual(["/a/c"]);
+    expect(await listed("/a/c")).toEqual([]);
+    expect(await listed("/b")).toEqual([]);
+  });
+
+  row("a list of many keys is whole and of one revision", async (store) => {
+    const keys = Array.from({ length: 2500 }, (_, index) => `/k/${String(index).padStart(4, "0")}`);
+    for (let start = 0; start < keys.length; start += 100)
+      await write(store, ...keys.slice(start, start + 100).map((key) => put(key, "old")));
+    const listing = store.list("/k/");
+    await write(store, put("/k/2499", "new"), del("/k/2498"));
+    const { rev, kvs, more } = await listing;
+    expect({ rev, more, length: kvs.length }).toEqual({ rev: 25, more: false, length: 2500 });
+    expect(kvs.map((kv) => kv.key)).toEqual(keys);
+    expect(new Set(kvs.map((kv) => kv.value))).toEqual(new Set(["old"]));
+    expect((await store.list("/k/", { limit: 2400 })).kvs).toHaveLength(2400);
+    expect((await store.list("/k/")).kvs).toHaveLength(2499);
+  });
+
   row("more is false when the last page is exactly full", async (store) => {
     await write(store, put("/a", 1), put("/b", 1));
     expect((await store.list("/", { limit: 1 })).more).toBe(true);
@@ -243,6 +280,54 @@ export function storeConformance(open: () => FabricStore): void {
     const items = await replay(store, "/", 1);
     expect(items.map((item) => item.rev)).toEqual(Array.from({ length: 25 }, (_, i) => i + 1));
     for (const item of items) expect(item).toMatchObject({ events: { length: 93 } });
+  });
+
+  row("a revision of 100 keys and 1 MiB is one item, also among others like it", async (store) => {
+    const text = "x".repeat(2 ** 20 / 100 - 20);
+    for (let n = 0; n < 5; n++)
+      await write(store, ...Array.from({ length: 100 }, (_, index) => put(`/k${index}`, text)));
+    const items = await replay(store, "/", 1);
+    expect(items.map((item) => item.rev)).toEqual([1, 2, 3, 4, 5]);
+    for (const item of items) expect(item).toMatchObject({ events: { length: 100 } });
+  });
+
+  row("each watch gets what is under its own prefix, wherever that ends", async (store) => {
+    const prefixes = ["", "/", "/a", "/a/", "/a/b", "/a/b/c", "/ab", "/b"];
+    const stop = new AbortController();
+    const seen = await Promise.all(
+      prefixes.map(async (prefix) => {
+        const revs: number[] = [];
+        let waiting = () => {};
+        const caughtUp = new Promise<void>((resolve) => {
+          waiting = resolve;
+        });
+        const ended = (async () => {
+          for await (const item of store.watch(prefix, { from: 1, signal: stop.signal })) {
+            if (item.kind === "progress") waiting();
+            else revs.push(item.rev);
+          }
+        })();
+        await caughtUp;
+        return { revs, ended };
+      }),
+    );
+    for (const key of ["/a", "/a/b", "/ab", "/a/b/c", "/c"]) await write(store, put(key, 1));
+    await write(store, put("/a/b", 2), put("/b", 1));
+    const last = store.watch("/b", { from: 6, signal: stop.signal })[Symbol.asyncIterator]();
+    expect(brief((await last.next()).value)).toBe("6 +/b");
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    stop.abort();
+    for (const { ended } of seen) await ended;
+    expect(seen.map(({ revs }) => revs)).toEqual([
+      [1, 2, 3, 4, 5, 6],
+      [1, 2, 3, 4, 5, 6],
+      [1, 2, 3, 4, 6],
+      [2, 4, 6],
+      [2, 4, 6],
+      [4],
+      [3],
+      [6],
+    ]);
   });
 
   row("a watch follows live, in order, and ends cleanly on abort", async (store) => {
@@ -293,6 +378,38 @@ export function storeConformance(open: () => FabricStore): void {
     const { kvs } = await store.list("/", { rev: 3 });
     expect(kvs.map((kv) => `${kv.key}=${kv.value}`)).toEqual(["/b=1", "/c=1"]);
     expect((await store.get("/b")).kv).toMatchObject({ value: 2, createRev: 1, version: 2 });
+  });
+
+  row(
+    "who lists again after a compaction, and watches from there, misses nothing",
+    async (store) => {
+      await write(store, put("/a", 1), put("/b", 1));
+      await write(store, del("/a"));
+      await write(store, put("/b", 2));
+      await store.compact(3);
+      await expect(replay(store, "/", 1)).rejects.toMatchObject({ code: "ERR_STORE_COMPACTED" });
+      const { rev, kvs } = await store.list("/");
+      await write(store, put("/a", 3));
+      expect(kvs.map((kv) => kv.key)).toEqual(["/b"]);
+      expect((await replay(store, "/", rev + 1)).map(brief)).toEqual(["4 +/a"]);
+    },
+  );
+
+  row("a compaction in steps leaves what one leap leaves", async (store) => {
+    for (let n = 1; n <= 12; n++)
+      await write(store, put(`/k${n % 3}`, n), n % 4 === 0 ? del("/d") : put("/d", n));
+    for (let rev = 1; rev <= 9; rev++) await store.compact(rev);
+    const at = async (rev: number) =>
+      (await store.list("/", { rev })).kvs.map((kv) => `${kv.key}=${kv.value}`);
+    expect(await at(9)).toEqual(["/d=9", "/k0=9", "/k1=7", "/k2=8"]);
+    expect(await at(12)).toEqual(["/k0=12", "/k1=10", "/k2=11"]);
+    expect((await replay(store, "/", 9)).map(brief)).toEqual([
+      "9 +/d +/k0",
+      "10 +/d +/k1",
+      "11 +/d +/k2",
+      "12 -/d +/k0",
+    ]);
+    expect((await store.get("/d", { rev: 11 })).kv).toMatchObject({ createRev: 9, version: 3 });
   });
 
   row("a deleted key stays deleted when its tombstone is compacted", async (store) => {
@@ -413,6 +530,10 @@ export function storeConformance(open: () => FabricStore): void {
     await write(store, put("/a", 1), put("/b", 1));
     await write(store, del("/a"));
     expect(await store.status()).toMatchObject({ rev: 2, compactedRev: 0, keyCount: 1 });
+    await write(store, put("/a", 2));
+    await write(store, put("/a", 3));
+    await store.compact(4);
+    expect(await store.status()).toMatchObject({ rev: 4, compactedRev: 4, keyCount: 2 });
   });
 
   test("dispose keeps what was queued, ends watches, refuses later calls, and can be repeated", async () => {

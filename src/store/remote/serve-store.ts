@@ -68,6 +68,7 @@ export async function serveStore(options: ServeStoreOptions): Promise<StoreServe
   }
   opened.defer(() => {
     for (const connection of connections.values()) connection.close();
+    connections.clear();
     return new Promise<void>((resolve) => server.close(() => resolve()));
   });
   const kept = opened.move();

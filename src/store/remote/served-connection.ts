@@ -122,12 +122,12 @@ export class ServedConnection {
       return;
     }
     if (this.#session === undefined) throw new TypeError("a client must say hello first");
-    if ("id" in message && !Number.isSafeInteger(message.id))
-      throw new TypeError("no number as id");
+    if (message.kind === "ping") {
+      this.#stream.send({ kind: "pong" });
+      return;
+    }
+    if (!Number.isSafeInteger(message.id)) throw new TypeError("a request must have a number");
     switch (message.kind) {
-      case "ping":
-        this.#stream.send({ kind: "pong" });
-        break;
       case "watch":
         this.#watch(message.id, message.prefix, message.from);
         break;
