@@ -138,6 +138,12 @@ export interface VipGoal {
     readonly protocol: "tcp" | "udp";
     readonly publicPort: number;
     readonly port: number;
+    /** How its targets are probed; with a path, by HTTP. Absent: they are not. */
+    readonly health?: {
+      readonly path?: string | undefined;
+      readonly intervalSeconds: number;
+      readonly unhealthyAfter: number;
+    };
   }[];
 }
 

@@ -21,3 +21,4 @@ export {
   type VnetServices,
 } from "./network-agent.ts";
 export { NetworkManager, type NicPlacement, type NicRequest } from "./network-manager.ts";
+export type { PublicEndpoint } from "./public-addresses.ts";

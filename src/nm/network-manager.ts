@@ -13,6 +13,7 @@ import {
 } from "../model/ipv4-address.ts";
 import { formatMac, type MacAddress } from "../model/mac-address.ts";
 import { type Compare, deleteKeys, type FabricStore, type Operation } from "../store/index.ts";
+import { PublicAddresses, type PublicEndpoint } from "./public-addresses.ts";
 
 /** A NIC to allocate: one per container. */
 export interface NicRequest {
@@ -40,22 +41,29 @@ export class NetworkManager {
   /** Of all VNETs, once read: nobody else gives any. */
   #vnis: Promise<Map<string, number>> | undefined;
 
-  constructor(options: { readonly store: FabricStore }) {
+  readonly #public: PublicAddresses;
+
+  /** @param options - `vips`: what public addresses are taken from; absent: nothing is public */
+  constructor(options: { readonly store: FabricStore; readonly vips?: Ipv4Subnet }) {
     this.#store = options.store;
+    this.#public = new PublicAddresses(options.store, options.vips);
   }
 
   /**
    * Allocates a MAC and an address for each container; what was allocated before is returned unchanged.
    *
-   * @throws FabricError ERR_NM_ADDRESS_SPACE_FULL
+   * @throws FabricError ERR_NM_ADDRESS_SPACE_FULL, ERR_NM_VIPS_FULL
    */
   async allocate(options: {
     readonly tenant: string;
     readonly vnet: string;
     readonly addressSpace: Ipv4Subnet;
     readonly nics: readonly NicRequest[];
+    /** The tenant needs a public address. */
+    readonly isPublic: boolean;
   }): Promise<readonly NicGoal[]> {
     await this.#ensureVnet(options);
+    if (options.isPublic) await this.#public.reserve(options.tenant, options.vnet);
     let book = await this.#readVnet(options.vnet);
     for (let start = 0; start < options.nics.length; start += NICS_PER_TRANSACTION) {
       const chunk = options.nics.slice(start, start + NICS_PER_TRANSACTION);
@@ -77,8 +85,14 @@ export class NetworkManager {
     await deleteKeys(this.#store, nicKeys(goals));
   }
 
-  /** Takes back all NICs of a VNET, and the VNET. */
-  async release(vnet: string): Promise<void> {
+  /** Opens a tenant's public endpoints, and closes those that are not named any more. */
+  async publish(tenant: string, endpoints: readonly PublicEndpoint[]): Promise<void> {
+    await this.#public.publish(tenant, endpoints);
+  }
+
+  /** Takes back all NICs of a VNET, the VNET, and its tenant's public address. */
+  async release(tenant: string, vnet: string): Promise<void> {
+    await this.#public.release(tenant);
     const goals = await this.listNics(vnet);
     await deleteKeys(this.#store, [...nicKeys(goals), keys.vnet(vnet)]);
     (await this.#vnis)?.delete(vnet);

@@ -10,6 +10,7 @@ function startManager() {
   const allocate = (vnet: string, containers: readonly string[], space = "10.20.0.0/24") =>
     manager.allocate({
       tenant: "lab",
+      isPublic: false,
       vnet,
       addressSpace: parseSubnet(space),
       nics: containers.map((container) => ({ container, hostname: container, role: "web" })),
@@ -91,7 +92,7 @@ describe("NetworkManager", () => {
     const { store, manager, allocate } = startManager();
     await allocate("v", names("web", 2));
     await allocate("w", names("db", 2));
-    await manager.release("v");
+    await manager.release("lab", "v");
     const kvs = (await store.list("/vnets/")).kvs.filter(({ key }) => key.includes("/nics/"));
     expect(kvs.map(({ value }) => asDocument<{ vnet: string }>(value).vnet)).toEqual(["w", "w"]);
     expect((await store.get(keys.vnet("v"))).kv).toBeUndefined();

@@ -1,6 +1,7 @@
 /** The control plane: the managers that write goals. */
 import type { Logger } from "pino";
 import { ComputeManager, type ManagerClock } from "../../compute/index.ts";
+import type { Ipv4Subnet } from "../../model/ipv4-address.ts";
 import { EndpointManager, NetworkManager } from "../../nm/index.ts";
 import type { FabricStore } from "../../store/index.ts";
 import { type BootTrace, createBootTrace } from "../../trace/index.ts";
@@ -14,6 +15,8 @@ export interface ControlPlaneOptions {
   readonly log: Logger;
   /** How long, after a start, nodes that are not there may take to come back. */
   readonly nodeGraceMs: number;
+  /** What public addresses are taken from; absent: nothing is public. */
+  readonly vips?: Ipv4Subnet;
 }
 
 /** Running managers. Disposing it ends them; goals stay as they are. */
@@ -25,10 +28,10 @@ export interface ControlPlane extends AsyncDisposable {
 
 /** Starts the managers over a store. */
 export function startManager(options: ControlPlaneOptions): ControlPlane {
-  const { store, fabricId, trace, log, nodeGraceMs } = options;
+  const { store, fabricId, trace, log, nodeGraceMs, vips } = options;
   const manager = new ComputeManager({
     ...{ store, trace, fabricId },
-    network: new NetworkManager({ store }),
+    network: new NetworkManager({ store, ...(vips !== undefined && { vips }) }),
     clock: CLOCK,
     nodeGraceMs,
     onError: (what, err) => log.error({ err, what }, "compute manager failed"),

@@ -42,7 +42,10 @@ export async function runControl(
     openPath: () => openSocketPath(path, STORE_SOCKET),
   });
   const nodeGraceMs = config.nodeTtlSeconds * 1000;
-  await using managers = startManager({ store, fabricId, trace, log, nodeGraceMs });
+  await using managers = startManager({
+    ...{ store, fabricId, trace, log, nodeGraceMs },
+    vips: config.vips,
+  });
   const { manager } = managers;
   const control = createFabricControl({ manager, store, trace, now: Date.now });
   const info = () => ({ command, networks: [], pid: process.pid, version: packageJson.version });

@@ -9,7 +9,7 @@ import type {
 } from "../../model/documents.ts";
 import { containerName, deriveGuid, hostName, instanceName } from "../../model/names.ts";
 import type { RoleDescription, TenantDescription } from "../../model/tenant.ts";
-import type { NicRequest } from "../../nm/index.ts";
+import type { NicRequest, PublicEndpoint } from "../../nm/index.ts";
 import { updateOf } from "./policies.ts";
 import { UNTROUBLED } from "./recovery.ts";
 
@@ -52,6 +52,18 @@ export function wantedContainers({ tenant, roles }: TenantDescription): WantedCo
 /** What the network manager is asked for. */
 export function nicRequests(wanted: readonly WantedContainer[]): NicRequest[] {
   return wanted.map(({ container, role, hostname }) => ({ container, role: role.name, hostname }));
+}
+
+/** What is to be open at the tenant's public address. */
+export function publicEndpoints({ roles }: TenantDescription): PublicEndpoint[] {
+  return roles.flatMap((role) =>
+    role.endpoints.flatMap(({ name, protocol, port, public: publicPort, health }) => {
+      if (publicPort === undefined) return [];
+      const transport = protocol === "udp" ? "udp" : "tcp";
+      const goal = { name, role: role.name, protocol: transport, publicPort, port } as const;
+      return [{ ...goal, ...(health !== undefined && { health }) }];
+    }),
+  );
 }
 
 /** The role that a container belongs to, if the tenant still wants this container. */

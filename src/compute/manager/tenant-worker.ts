@@ -16,6 +16,7 @@ import {
   firstGoal,
   instanceIndex,
   nicRequests,
+  publicEndpoints,
   vnetName,
   type WantedContainer,
   wantedContainers,
@@ -176,12 +177,13 @@ export class TenantWorker {
       vnet: vnetName(description),
       addressSpace: description.vnet.addressSpace,
       nics: nicRequests(wanted),
+      isPublic: publicEndpoints(description).length > 0,
     });
   }
 
   async #rollBackCreate({ record }: TenantEntry): Promise<void> {
     const { store, network } = this.#options;
-    await network.release(vnetName(record.description));
+    await network.release(record.tenant, vnetName(record.description));
     await store.txn({ success: [{ kind: "delete", key: keys.tenant(record.tenant) }] });
     this.#state.tenants.delete(record.tenant);
   }
@@ -206,6 +208,7 @@ export class TenantWorker {
     if (entry.record.phase === "allocating") return this.#rollBackCreate(entry);
     if (entry.record.pending !== undefined) await this.#rollBackUpdate(entry);
     if (entry.record.phase === "deleting") return this.#finishDelete(entry);
+    await this.#options.network.publish(tenant, publicEndpoints(entry.record.description));
     this.#removeSurplus(entry);
     await this.#release(entry);
     await this.#addMissing(entry);
@@ -307,7 +310,7 @@ export class TenantWorker {
     const vnet = vnetName(description);
     const nics = await network.listNics(vnet);
     await this.#forget(nics.map(({ container }) => container));
-    await network.release(vnet);
+    await network.release(tenant, vnet);
     await store.txn({ success: [{ kind: "delete", key: keys.tenant(tenant) }] });
     this.#state.tenants.delete(tenant);
     this.#timers.get(tenant)?.();
