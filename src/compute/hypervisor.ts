@@ -8,7 +8,8 @@ export type VmLifetime = "agent" | "own";
 export interface DiskImage {
   /** Absolute. */
   readonly path: string;
-  readonly format: "raw" | "qcow2";
+  /** In QEMU's words; vpc is VHD. */
+  readonly format: "raw" | "qcow2" | "vpc";
   /** What a qcow2 overlay lies on; read-only, and shared by any number of guests. */
   readonly backing?: DiskImage;
 }

@@ -2,6 +2,7 @@
  * The documents of the fabric store. A goal says what should be and is written by a manager; a status says what is
  * and is written by an agent; every key has one writer. Addresses and MACs are text here, as people read documents.
  */
+import type { ImageDescription } from "./image.ts";
 import type { EndpointDescription, TenantDescription } from "./tenant.ts";
 
 /** What a container is doing, as `ps` shows it. */
@@ -181,6 +182,8 @@ export interface ContainerGoal {
   readonly expectedState: "Started" | "Stopped";
   readonly cpus: number;
   readonly memoryMib: number;
+  /** What it boots from, with absolute paths; goalstate's own guest if absent. */
+  readonly image?: ImageDescription;
   /** Absolute path of the app folder. */
   readonly app?: string;
   readonly vnet: string;

@@ -11,6 +11,7 @@ import type { DownloadTiming } from "./download.ts";
 import { type FetchedFile, type FileSource, fetchFile } from "./fetch-file.ts";
 import { type CachedImage, ImageCache, type PruneResult } from "./image-cache.ts";
 import { DiskInspector } from "./inspect-disk.ts";
+import { KeyedQueue } from "./keyed-queue.ts";
 import {
   createOverlay,
   findOverlay,
@@ -128,6 +129,8 @@ class CachedImageStore implements ImageStore {
   readonly #cache: ImageCache;
   readonly #options: ImageStoreOptions;
   readonly #jobs = new SharedJobs<FetchedFile>();
+  /** By path of a disk: an attempt that was given up may still be busy with it when the next one comes. */
+  readonly #disks = new KeyedQueue();
   readonly #inspector = new DiskInspector();
 
   constructor(cache: ImageCache, options: ImageStoreOptions) {
@@ -171,8 +174,12 @@ class CachedImageStore implements ImageStore {
   }
 
   async createOverlay(base: OverlayBase, options: OverlayOptions): Promise<Overlay> {
-    const existing = await this.findOverlay(options.path, options.signal);
-    return existing ?? (await createOverlay(this.#cache, base, options));
+    const { path, signal } = options;
+    return await this.#disks.run(path, async () => {
+      signal.throwIfAborted();
+      const existing = await this.findOverlay(path, signal);
+      return existing ?? (await createOverlay(this.#cache, base, options));
+    });
   }
 
   async findOverlay(path: string, signal: AbortSignal): Promise<Overlay | undefined> {
@@ -180,7 +187,7 @@ class CachedImageStore implements ImageStore {
   }
 
   async removeOverlay(path: string): Promise<void> {
-    await removeOverlay(this.#cache, path);
+    await this.#disks.run(path, () => removeOverlay(this.#cache, path));
   }
 
   async list(): Promise<CachedImage[]> {

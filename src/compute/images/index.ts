@@ -15,4 +15,3 @@ export {
   type PreparedImage,
 } from "./image-store.ts";
 export type { Overlay, OverlayBase, OverlayOptions } from "./overlay.ts";
-export { type Blockdev, overlayBlockdevs } from "./overlay-blockdevs.ts";

@@ -3,7 +3,7 @@
  * file that QEMU is not given, because the header of the disk itself is in QEMU's hands.
  */
 
-import { chmod, chown, open, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { chmod, open, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { z } from "zod";
 import { errorText, FabricError } from "../../model/errors.ts";
 import { DISK_FORMATS, type DiskFormat } from "../../model/image.ts";
@@ -45,8 +45,6 @@ export interface OverlayOptions {
   readonly path: string;
   /** At least the image's own size, which is the default. */
   readonly sizeBytes?: number | undefined;
-  /** Who may write it, where that is not who makes it. */
-  readonly owner?: { readonly uid: number; readonly gid: number } | undefined;
   readonly signal: AbortSignal;
 }
 
@@ -61,7 +59,7 @@ export async function createOverlay(
   base: OverlayBase,
   options: OverlayOptions,
 ): Promise<Overlay> {
-  const { path, owner, signal } = options;
+  const { path, signal } = options;
   const virtualBytes = diskSize(base, options.sizeBytes);
   if (!(await cache.writeUse({ disk: path, base: base.path }, signal)))
     throw noBase(path, base.path);
@@ -72,8 +70,8 @@ export async function createOverlay(
   await rm(aside, { force: true });
   await createQcow2Over(base, { path: aside, virtualBytes, signal });
   await chmod(aside, 0o600);
-  if (owner !== undefined) await chown(aside, owner.uid, owner.gid);
   await syncFile(aside);
+  signal.throwIfAborted();
   await rename(aside, path);
   return { path, virtualBytes, base: { path: base.path, format: base.format } };
 }

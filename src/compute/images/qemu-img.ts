@@ -11,11 +11,11 @@ const WALL_MS_MAX = 60_000;
 const ADDRESS_SPACE_BYTES_MAX = 2 ** 30;
 
 /** QEMU's names of the formats. */
-export const QEMU_FORMATS: Readonly<Record<DiskFormat, string>> = {
+export const QEMU_FORMATS = {
   raw: "raw",
   qcow2: "qcow2",
   vhd: "vpc",
-};
+} as const satisfies Record<DiskFormat, string>;
 
 /**
  * The size of the disk in `path` as QEMU sees it, in bytes. Only for a file whose header was found to name no other file.
