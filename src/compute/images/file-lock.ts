@@ -24,7 +24,7 @@ export interface FileLock extends AsyncDisposable {
 export async function lockFile(
   path: string,
   signal: AbortSignal,
-  onWait?: () => void | Promise<void>,
+  onWait?: () => void | PromiseLike<void>,
 ): Promise<FileLock> {
   for (let looks = 0; ; looks += 1) {
     signal.throwIfAborted();
