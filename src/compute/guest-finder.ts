@@ -3,12 +3,21 @@
  * and works in the guest's run directory. Both together make it ours: the names of two nodes may begin alike.
  */
 import { basename, dirname } from "node:path";
+import { errorText } from "../model/errors.ts";
 import { ipBatch } from "../net/iproute.ts";
 import { findNamespaceInode } from "../net/namespace.ts";
-import type { Adoption, AdoptionScope, EndedGuest, Vm } from "./hypervisor.ts";
+import type { Adoption, AdoptionScope, EndedGuest, Vm, VmSpec } from "./hypervisor.ts";
 import { removeNamespace } from "./leftovers.ts";
 import { HeldProcess, killProcesses, listProcesses, type ProcessInfo } from "./processes.ts";
-import { listRunDirectories, readRecord, removeRecord, type VmRecord } from "./vm-record.ts";
+import {
+  listRunDirectories,
+  lockGuest,
+  readRecord,
+  recordOf,
+  removeRecord,
+  type VmRecord,
+  writeRecord,
+} from "./vm-record.ts";
 
 /** On QEMU's command line it is followed by a comma and more. */
 const GUEST_ARGUMENT = /^guest=([^,]+)/;
@@ -31,30 +40,79 @@ function firstMatch(args: readonly string[], pattern: RegExp): string | undefine
   return args.map((arg) => pattern.exec(arg)?.[1]).find((found) => found !== undefined);
 }
 
-/** What is to be removed of a guest. */
+/** One start of a guest. */
 export interface GuestPlace {
   readonly folder: string;
   readonly record: VmRecord;
 }
 
+/** What is being done in a run directory, one after another: a clean-up must not hit the start that follows it. */
+const turns = new Map<string, Promise<unknown>>();
+
+async function inTurn<T>(folder: string, action: () => Promise<T>): Promise<T> {
+  const before = turns.get(folder) ?? Promise.resolve();
+  const mine = before.then(action, action);
+  turns.set(folder, mine);
+  try {
+    return await mine;
+  } finally {
+    if (turns.get(folder) === mine) turns.delete(folder);
+  }
+}
+
 /**
- * Ends every process of a guest and removes its namespace, its port and, at last, its record. What is not there is no
- * error.
+ * Puts a guest on record and starts its process, after everything that an earlier start left was ended and removed.
+ *
+ * @param start - makes the process; it must inherit the lock's descriptor
+ * @throws FabricError ERR_VM_BUSY if a process of an earlier start cannot be ended, and what `start` throws; nothing is
+ *   left then
  */
-export async function clearGuest({ folder, record }: GuestPlace): Promise<void> {
-  await endGuest({ folder, record });
-  removeRecord(folder);
+export function startGuest<T>(
+  spec: VmSpec,
+  hypervisor: VmRecord["hypervisor"],
+  start: (place: GuestPlace, lockFd: number) => Promise<T>,
+): Promise<T> {
+  const folder = spec.runDirectory;
+  const place = { folder, record: recordOf(spec, hypervisor) };
+  return inTurn(folder, async () => {
+    const earlier = readRecord(folder);
+    if (earlier !== undefined) await removeGuest({ folder, record: earlier });
+    await endGuest(place);
+    using lock = await lockGuest(folder, spec.container, () => endGuest(place));
+    writeRecord(folder, place.record);
+    try {
+      return await start(place, lock.fd);
+    } catch (error) {
+      await removeGuest(place);
+      throw error;
+    }
+  });
 }
 
-/** Before a start: removes what an earlier one left, which may have had another port. */
-export async function clearEarlier(place: GuestPlace): Promise<void> {
-  const earlier = readRecord(place.folder);
-  if (earlier !== undefined) await clearGuest({ folder: place.folder, record: earlier });
+/**
+ * Ends every process of a guest and removes its namespace, its port and, at last, its record; unless it has been
+ * started anew meanwhile.
+ *
+ * @throws FabricError ERR_VM_BUSY if a process of it cannot be ended; its record then stays
+ */
+export function clearGuest(place: GuestPlace): Promise<void> {
+  const { folder, record } = place;
+  return inTurn(folder, async () => {
+    if (readRecord(folder)?.id !== record.id) return;
+    await endGuest(place);
+    // Nobody holds it: then no process of the guest is left, whatever /proc has shown.
+    using _lock = await lockGuest(folder, record.container, () => endGuest(place));
+    removeRecord(folder);
+  });
+}
+
+async function removeGuest(place: GuestPlace): Promise<void> {
   await endGuest(place);
+  removeRecord(place.folder);
 }
 
-/** As {@link clearGuest}, but the record stays. */
-export async function endGuest({ folder, record }: GuestPlace): Promise<void> {
+/** What is not there is no error. */
+async function endGuest({ folder, record }: GuestPlace): Promise<void> {
   const { name, port } = record;
   await killProcesses((info) => info.folder === folder && (isOf(info, name) || isTool(info)));
   if (record.hypervisor === "qemu") return; // its tap went with it
@@ -120,12 +178,11 @@ async function adoptGuest(
   kind: VmRecord["hypervisor"],
   attach: Attach,
 ): Promise<{ readonly vm: Vm } | EndedGuest> {
-  const { folder, record } = place;
   const found = await attachOne(place, kind, attach);
   if (!("reason" in found)) return { vm: found };
-  await clearGuest({ folder, record });
-  const { container, attempt } = record;
-  return { container, attempt, reason: found.reason };
+  const { container, attempt } = place.record;
+  const failure = await clearGuest(place).then(() => "", errorText); // its next start tries again
+  return { container, attempt, reason: [found.reason, failure].filter(Boolean).join("; ") };
 }
 
 async function attachOne(

@@ -27,6 +27,8 @@ import { requireLibraries, writeSystemDisk } from "./guest/system-disk.ts";
 /** Change it when this file lays the image out differently. */
 const LAYOUT = "1";
 const MODULES = ["virtio_pci", "virtio_blk", "virtio_net", "virtio_rng", "ext4", "af_packet"];
+/** Loaded when the agent has been started: nothing waits for them. They tell of the power button. */
+const LATE_MODULES = ["button", "evdev"];
 const AGENT_PATH = "opt/goalstate/guest-agent.mjs";
 const FOLDERS = "proc sys dev tmp run/goalstate system app etc var/lib/goalstate root".split(" ");
 /** The loader and the libraries are looked up in these folders, which are links into the system disk. */
@@ -139,6 +141,7 @@ async function identityOf(inputs: BaseInputs): Promise<string> {
   return hashOf([
     LAYOUT,
     MODULES.join(),
+    LATE_MODULES.join(),
     ...(await Promise.all(stamps)),
     scripts.init,
     scripts.udhcpc,
@@ -175,12 +178,18 @@ async function appletLinks(busybox: string): Promise<CpioEntry[]> {
     .map((name) => ({ kind: "symlink", path: `bin/${name}`, target: "busybox" }));
 }
 
-/** The module files, uncompressed, and the list in load order that `/init` reads. */
+function listOf(name: string, modules: readonly string[]): CpioEntry {
+  const content = Buffer.from(modules.map((module) => `${module}\n`).join(""));
+  return { kind: "file", path: `lib/modules/${name}`, content, executable: false };
+}
+
+/** The module files, uncompressed, and the lists in load order that `/init` reads. */
 async function moduleEntries(kernel: GuestKernel): Promise<CpioEntry[]> {
   const folder = kernel.modulesFolder;
   const dep = await readFile(join(folder, "modules.dep"), "utf8");
   const builtin = await readFile(join(folder, "modules.builtin"), "utf8");
-  const files = resolveModules(MODULES, { dep, builtin });
+  const early = resolveModules(MODULES, { dep, builtin });
+  const files = resolveModules([...MODULES, ...LATE_MODULES], { dep, builtin });
   const names = files.map((file) => `${moduleName(file)}.ko`);
   const entries = await Promise.all(
     files.map(async (file, index): Promise<CpioEntry> => {
@@ -188,9 +197,9 @@ async function moduleEntries(kernel: GuestKernel): Promise<CpioEntry[]> {
       return { kind: "file", path: `lib/modules/${names[index]}`, content, executable: false };
     }),
   );
-  const order = Buffer.from(`${names.join("\n")}\n`);
   return [
     ...entries,
-    { kind: "file", path: "lib/modules/order", content: order, executable: false },
+    listOf("order", names.slice(0, early.length)),
+    listOf("late", names.slice(early.length)),
   ];
 }

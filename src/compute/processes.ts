@@ -7,6 +7,10 @@ import { openProcessDescriptor, pollNow, signalProcess } from "../net/libc.ts";
 const POLL_MS = 20;
 const KILL_WAIT_MS = 10_000;
 const POLLIN = 1;
+const EXEC_LOOKS_MAX = 50;
+const EXEC_LOOK_MS = 1;
+/** Nobody writes to it: to wait for that is to sleep. */
+const NEVER = new Int32Array(new SharedArrayBuffer(4));
 
 /** A process as /proc shows it. */
 export interface ProcessInfo {
@@ -28,11 +32,21 @@ export function listProcesses(): ProcessInfo[] {
 /** What a process is now; undefined if it is no more. */
 export function readProcess(pid: number): ProcessInfo | undefined {
   try {
-    const args = readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0").filter(Boolean);
+    const args = readArguments(pid);
     if (args.length === 0) return undefined; // a kernel thread or a zombie
     return { pid, args, networkNamespace: readNamespace(pid), folder: readFolder(pid) };
   } catch {
     return undefined; // gone meanwhile
+  }
+}
+
+/** A process that is just becoming another program shows no arguments for a moment, but a program. */
+function readArguments(pid: number): string[] {
+  for (let attempt = 0; ; attempt += 1) {
+    const args = readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0").filter(Boolean);
+    if (args.length > 0 || attempt === EXEC_LOOKS_MAX) return args;
+    readlinkSync(`/proc/${pid}/exe`); // fails for a kernel thread and a zombie
+    Atomics.wait(NEVER, 0, 0, EXEC_LOOK_MS);
   }
 }
 

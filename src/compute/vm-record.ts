@@ -3,6 +3,7 @@
  * and goes after everything else, so that whatever an interrupted start or stop left is known to somebody. A lock
  * beside it is held by the guest's process as long as that lives: there is never a second one.
  */
+import { randomUUID } from "node:crypto";
 import {
   closeSync,
   openSync,
@@ -25,6 +26,8 @@ const LOCK_WAIT_MS = 5_000;
 const LOCK_POLL_MS = 20;
 
 const RecordSchema = z.object({
+  /** Of this start alone: tells it from an earlier or later one of the same container. */
+  id: z.string(),
   hypervisor: z.enum(["qemu", "netns"]),
   name: z.string(),
   container: z.string(),
@@ -39,7 +42,7 @@ export type VmRecord = z.infer<typeof RecordSchema>;
 /** The record of a guest that is about to be started. */
 export function recordOf(spec: VmSpec, hypervisor: VmRecord["hypervisor"]): VmRecord {
   const { name, container, attempt, vmId, port } = spec;
-  return { hypervisor, name, container, attempt, vmId, port };
+  return { id: randomUUID(), hypervisor, name, container, attempt, vmId, port };
 }
 
 /** Writes it whole or not at all. */

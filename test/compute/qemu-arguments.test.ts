@@ -17,7 +17,6 @@ const spec: MachineSpec = {
   memoryMib: 512,
   hostname: "web-0",
   mac: parseMac("00:0d:3a:01:02:03"),
-  tapFd: 42,
   port: { namespace: "gs-f1-hello.net", name: "tap0d3a010203" },
   boot: { kind: "own", image: IMAGE, appDisk: "/c/a,b/app.img" },
 };

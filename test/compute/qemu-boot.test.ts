@@ -1,8 +1,10 @@
 /** Boots the real image on the real QEMU: the one test that shows that the guest side works. */
 
 import { execFileSync, spawn } from "node:child_process";
-import { existsSync } from "node:fs";
+import { once } from "node:events";
+import { existsSync, readFileSync } from "node:fs";
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { createConnection } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
@@ -11,10 +13,19 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { buildAppDisk } from "../../src/compute/app-disk.ts";
 import type { GuestImage } from "../../src/compute/guest-image.ts";
 import { buildGuestImage } from "../../src/compute/guest-image.ts";
-import type { MachineSpec, QemuMachines } from "../../src/compute/hypervisors/qemu/index.ts";
+import { systemUuid } from "../../src/compute/hypervisors/qemu/azure-identity.ts";
+import type {
+  MachineSpec,
+  OpenTap,
+  QemuMachines,
+} from "../../src/compute/hypervisors/qemu/index.ts";
 import { findQemu, openQemuMachines } from "../../src/compute/hypervisors/qemu/index.ts";
+import type { VmSpec } from "../../src/compute/index.ts";
 import { parseMac } from "../../src/model/mac-address.ts";
-import { openScratchNetwork } from "./scratch-network.ts";
+import { makeNamespace } from "../net/namespaces.ts";
+import { adoptAndCheck, expectNothingLeft, killAgent, startAgent } from "./adoption.ts";
+import { openHypervisor } from "./fixtures/boot-over-and-over.ts";
+import { openScratchNetwork, type ScratchNetwork } from "./scratch-network.ts";
 import { writeTestApp } from "./test-app.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
@@ -60,10 +71,11 @@ describe.skipIf(skipped)(title, () => {
         appFolder: await writeTestApp(join(folder, "app")),
         cacheDirectory: join(folder, "cache"),
       });
-      const spec = await specFor("t.web_0", { folder, image, tapFd: network.tapFd });
+      const spec = await specFor("t.web_0", { folder, image });
       const startedAt = performance.now();
       const vm = await hypervisor.create(
         { ...spec, boot: { kind: "own", image, appDisk } },
+        tapOf(network),
         AbortSignal.timeout(BOOT_TIMEOUT_MS),
       );
       try {
@@ -77,22 +89,81 @@ describe.skipIf(skipped)(title, () => {
         expect(text).toContain("placeholder host: web-0");
         expect(text).toMatch(/^placeholder routes: .*a83f8110\/ffffffff via 0a630001/m);
         expect(text).toMatch(/^placeholder routes: .*0a620000\/ffff0000 via 00000000/m);
-        expect(text).not.toContain("cannot load");
+        expect(/^placeholder machine: (.*)$/m.exec(text)?.[1]?.trim().split("; ")).toEqual([
+          "sys_vendor=Microsoft Corporation",
+          "product_name=Virtual Machine",
+          "product_version=7.0",
+          `product_uuid=${systemUuid(spec.vmId)}`,
+          "board_vendor=Microsoft Corporation",
+          "chassis_vendor=Microsoft Corporation",
+          "chassis_version=7.0",
+          "chassis_asset_tag=7783-7084-3265-9085-8269-3286-77",
+        ]);
+        // What is typed at the console's socket reaches the guest, which echoes it.
+        await using typist = connectConsole(vm.consoleSocket ?? "");
+        typist.write("hello console\n");
+        await typist.reads("hello console");
+        expect(readStatusOf(vm.pid)).toMatchObject(UNPRIVILEGED);
+        await expect
+          .poll(() => readFile(vm.consolePath, "utf8"), { timeout: 20_000 })
+          .toContain("the power button is watched");
+        expect(await vm.stop({ acpiMs: BOOT_TIMEOUT_MS / 3 })).toBe("acpi");
+        const last = await readFile(vm.consolePath, "utf8");
+        expect(last).toContain("placeholder agent: SIGTERM");
+        expect(last).not.toContain("cannot load");
       } finally {
         await vm.stop();
-        await vm.stop();
       }
+      expect(await vm.stop()).toBe("ended");
       expect(await vm.exited).toEqual({ kind: "stopped" });
       expect(existsSync(`/proc/${vm.pid}`)).toBe(false);
     },
     BOOT_TIMEOUT_MS,
   );
 
+  test(
+    "a VM outlives its agent: killed at any moment, it is adopted whole, or nothing is left",
+    async () => {
+      using host = makeNamespace("qemu");
+      const container = "t.kept_0";
+      const base = await specFor(container, { folder, image });
+      const port = { namespace: host.name, name: "tap010203" };
+      // Longer than a socket's path may be, and its parents closed to QEMU's user.
+      const runDirectory = join(folder, "a-long-name-".repeat(10), container);
+      await mkdir(runDirectory, { recursive: true });
+      const spec: VmSpec = { ...base, name: `gst${process.pid}-${container}`, port, runDirectory };
+      const guest = { kind: "qemu", image } as const;
+      const successor = await openHypervisor(guest);
+      for (const killAfterMs of [30, 90, 200]) {
+        const agent = await startAgent({ guest, spec, once: true }, "go");
+        await delay(killAfterMs);
+        await killAgent(agent);
+        const { vm } = await adoptAndCheck(successor, spec);
+        await vm?.stop();
+        await expectNothingLeft(spec);
+      }
+      const agent = await startAgent({ guest, spec, once: true }, "booted");
+      await killAgent(agent);
+      const { vm } = await adoptAndCheck(successor, spec);
+      expect(vm?.attempt).toBe(1);
+      if (vm === undefined) return;
+      vm.release(); // and is adopted again
+      const again = (await adoptAndCheck(successor, spec)).vm;
+      expect(again?.pid).toBe(vm.pid);
+      process.kill(vm.pid, "SIGKILL");
+      expect(await again?.exited).toEqual({ kind: "failed", reason: "QEMU ended: no message" });
+      await expectNothingLeft(spec);
+    },
+    BOOT_TIMEOUT_MS,
+  );
+
   test("create() tells QEMU's own words when it cannot start", async () => {
     await using network = await openScratchNetwork(folder, MAC);
-    const spec = await specFor("t.bad_0", { folder, image, tapFd: network.tapFd });
+    const spec = await specFor("t.bad_0", { folder, image });
     const broken = withImage(spec, { ...image, kernel: join(folder, "no-kernel") });
-    await expect(hypervisor.create(broken, AbortSignal.timeout(10_000))).rejects.toMatchObject({
+    await expect(
+      hypervisor.create(broken, tapOf(network), AbortSignal.timeout(10_000)),
+    ).rejects.toMatchObject({
       code: "ERR_QEMU_START",
       message: expect.stringContaining("no-kernel"),
     });
@@ -100,20 +171,20 @@ describe.skipIf(skipped)(title, () => {
 
   test("a guest that finds no system disk says so and powers off", async () => {
     await using network = await openScratchNetwork(folder, MAC);
-    const spec = await specFor("t.empty_0", { folder, image, tapFd: network.tapFd });
+    const spec = await specFor("t.empty_0", { folder, image });
     const systemDisk = join(folder, "empty.img");
     await writeFile(systemDisk, Buffer.alloc(1024 * 1024));
     const broken = withImage(spec, { ...image, systemDisk });
-    const vm = await hypervisor.create(broken, AbortSignal.timeout(20_000));
+    const vm = await hypervisor.create(broken, tapOf(network), AbortSignal.timeout(20_000));
     expect(await vm.exited).toEqual({ kind: "stopped" });
     expect(await readFile(vm.consolePath, "utf8")).toContain("no system disk, powering off");
   }, 30_000);
 
   test("a VM dies with the process that started it", async () => {
     await using network = await openScratchNetwork(folder, MAC);
-    const spec = await specFor("t.orphan_0", { folder, image, tapFd: network.tapFd });
+    const spec = await specFor("t.orphan_0", { folder, image });
     const script = join(import.meta.dirname, "fixtures/start-and-wait.ts");
-    const parent = spawn(process.execPath, [script, JSON.stringify({ ...spec, tapFd: 3 })], {
+    const parent = spawn(process.execPath, [script, JSON.stringify(spec)], {
       stdio: ["ignore", "pipe", "inherit", network.tapFd],
     });
     const pid = await firstNumber(parent.stdout);
@@ -127,13 +198,13 @@ describe.skipIf(skipped)(title, () => {
 
 async function specFor(
   container: string,
-  rest: { folder: string; image: GuestImage; tapFd: number },
+  rest: { folder: string; image: GuestImage },
 ): Promise<MachineSpec> {
-  const { folder, image, tapFd } = rest;
+  const { folder, image } = rest;
   const runDirectory = join(folder, container);
   await mkdir(runDirectory, { recursive: true });
   return {
-    ...{ container, attempt: 1, tapFd, boot: { kind: "own", image } },
+    ...{ container, attempt: 1, boot: { kind: "own", image } },
     port: { namespace: "none", name: "tap" },
     name: `gs-test-${container}`,
     vmId: "6f1c6f0e-0000-4000-8000-000000000001",
@@ -143,6 +214,52 @@ async function specFor(
     hostname: "web-0",
     mac: parseMac(MAC),
   };
+}
+
+/** No capability, now or later, and no other user's groups. */
+const UNPRIVILEGED = {
+  Uid: "65432",
+  Gid: "65432",
+  Groups: "",
+  CapPrm: "0000000000000000",
+  CapEff: "0000000000000000",
+  CapBnd: "0000000000000000",
+  NoNewPrivs: "1",
+  Seccomp: "2",
+};
+
+/** The first value of each line of a process's status. */
+function readStatusOf(pid: number): Record<string, string> {
+  const text = readFileSync(`/proc/${pid}/status`, "utf8");
+  return Object.fromEntries(
+    text.split("\n").map((line) => {
+      const [name = "", values = ""] = line.split(":");
+      return [name, values.trim().split(/\s+/)[0] ?? ""];
+    }),
+  );
+}
+
+function connectConsole(path: string) {
+  const socket = createConnection(path);
+  let seen = "";
+  socket.on("data", (part: Buffer) => {
+    seen += part;
+  });
+  return {
+    write: (text: string) => socket.write(text),
+    reads: (text: string) => expect.poll(() => seen, { timeout: 10_000 }).toContain(text),
+    [Symbol.asyncDispose]: async () => {
+      if (socket.closed) return;
+      const closed = once(socket, "close");
+      socket.destroy();
+      await closed;
+    },
+  };
+}
+
+/** The tap stays the network's. */
+function tapOf({ tapFd }: ScratchNetwork): () => OpenTap {
+  return () => ({ fd: tapFd, [Symbol.dispose]: () => undefined });
 }
 
 function withImage(spec: MachineSpec, image: GuestImage): MachineSpec {

@@ -10,17 +10,10 @@ import { FabricError } from "../../../model/errors.ts";
 import { formatMac } from "../../../model/mac-address.ts";
 import { findNamespaceInode } from "../../../net/namespace.ts";
 import { runTool } from "../../../net/run-tool.ts";
-import {
-  adoptGuests,
-  clearEarlier,
-  clearGuest,
-  endGuest,
-  type GuestPlace,
-} from "../../guest-finder.ts";
+import { adoptGuests, type GuestPlace, startGuest } from "../../guest-finder.ts";
 import { processOfChild, processOfFound } from "../../guest-process.ts";
 import type { GuestDescription, Hypervisor, PreparedGuest, Vm, VmSpec } from "../../hypervisor.ts";
 import { type HeldProcess, readProcess } from "../../processes.ts";
-import { lockGuest, recordOf, writeRecord } from "../../vm-record.ts";
 import { CONSOLE_FILE, NetnsVm } from "./netns-vm.ts";
 
 /** The guest's end of its NIC, as in a VM. */
@@ -64,20 +57,12 @@ interface BootParts {
 }
 
 async function bootGuest(spec: VmSpec, parts: BootParts): Promise<Vm> {
-  const record = recordOf(spec, "netns");
-  const place = { folder: spec.runDirectory, record };
-  await clearEarlier(place);
-  using lock = await lockGuest(spec.runDirectory, spec.container, () => endGuest(place));
-  parts.signal.throwIfAborted();
-  writeRecord(spec.runDirectory, record);
-  try {
+  return await startGuest(spec, "netns", async (place, lockFd) => {
+    parts.signal.throwIfAborted();
     await createNic(spec);
     parts.signal.throwIfAborted();
-    return new NetnsVm(place, processOfChild(spawnInit(spec, parts, lock.fd)));
-  } catch (error) {
-    await clearGuest(place);
-    throw error;
-  }
+    return new NetnsVm(place, processOfChild(spawnInit(spec, parts, lockFd)));
+  });
 }
 
 function spawnInit(spec: VmSpec, { agent, app }: BootParts, lockFd: number): ChildProcess {

@@ -1,7 +1,7 @@
 /** The QEMU hypervisor. */
 
 export { findQemu, type QemuSearch } from "./find-qemu.ts";
-export type { MachineBoot, MachineSpec } from "./machine.ts";
+export type { MachineBoot, MachineSpec, OpenTap } from "./machine.ts";
 export {
   createQemuHypervisor,
   openQemuMachines,

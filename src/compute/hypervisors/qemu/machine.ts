@@ -8,10 +8,13 @@ export type MachineBoot =
   | { readonly kind: "own"; readonly image: GuestImage; readonly appDisk?: string }
   | Exclude<GuestBoot, { readonly kind: "own" }>;
 
-/** A guest with what QEMU boots it from. Its NIC's host end is open already. */
+/** The open host end of a NIC; our own descriptor of it is closed by disposing. */
+export interface OpenTap extends Disposable {
+  readonly fd: number;
+}
+
+/** A guest with what QEMU boots it from. */
 export interface MachineSpec extends VmSpec {
-  /** The open host end of the NIC. The caller keeps it and may close it once create() has settled. */
-  readonly tapFd: number;
   readonly boot: MachineBoot;
   /** An ISO image for the CD-ROM drive; absent: there is no drive. */
   readonly provisioningDisc?: string;

@@ -4,7 +4,7 @@ import { closeSync } from "node:fs";
 import { inNamespace } from "../../../net/namespace.ts";
 import { openTap } from "../../../net/tap.ts";
 import { buildAppDisk } from "../../app-disk.ts";
-import { adoptGuests, clearEarlier } from "../../guest-finder.ts";
+import { adoptGuests } from "../../guest-finder.ts";
 import type { GuestImage } from "../../guest-image.ts";
 import type {
   Adoption,
@@ -16,9 +16,8 @@ import type {
   VmLifetime,
   VmSpec,
 } from "../../hypervisor.ts";
-import { recordOf } from "../../vm-record.ts";
 import { chooseAccelerator, readAcceleratorFacts } from "./accelerator.ts";
-import type { MachineBoot, MachineSpec } from "./machine.ts";
+import type { MachineBoot, MachineSpec, OpenTap } from "./machine.ts";
 import { attachQemu, type FoundQemu, type QemuSetting, startQemu } from "./qemu-process.ts";
 import { chooseQemuUser, findKvmGroup, type QemuUser } from "./qemu-user.ts";
 
@@ -31,7 +30,7 @@ export interface QemuMachines {
    *
    * @throws FabricError ERR_QEMU_START, ERR_QMP_TIMEOUT, ERR_VM_BUSY; nothing is left behind then
    */
-  create(spec: MachineSpec, signal: AbortSignal): Promise<Vm>;
+  create(spec: MachineSpec, openTap: () => OpenTap, signal: AbortSignal): Promise<Vm>;
   /** See {@link Hypervisor.adopt}. */
   adopt(scope: AdoptionScope, signal: AbortSignal): Promise<Adoption>;
 }
@@ -58,7 +57,7 @@ export async function openQemuMachines(
   const how = accelerator.kind === "kvm" ? "KVM" : `TCG: ${accelerator.reason}`;
   return {
     description: `QEMU ${qemu.version}, ${how}`,
-    create: (spec, signal) => startQemu(setting, spec, signal),
+    create: (spec, makeTap, signal) => startQemu(setting, spec, makeTap, signal),
     adopt: (scope, signal) =>
       adoptGuests(scope, "qemu", (place, held) => attachQemu(setting, place, held, signal)),
   };
@@ -146,11 +145,9 @@ async function bootGuest(
   more: Pick<MachineSpec, "boot" | "provisioningDisc">,
   signal: AbortSignal,
 ): Promise<Vm> {
-  await clearEarlier({ folder: spec.runDirectory, record: recordOf(spec, "qemu") });
-  const tap = inNamespace(spec.port.namespace, () => openTap(spec.port.name));
-  try {
-    return await machines.create({ ...spec, ...more, tapFd: tap.fd }, signal);
-  } finally {
-    closeSync(tap.fd);
-  }
+  const makeTap = (): OpenTap => {
+    const { fd } = inNamespace(spec.port.namespace, () => openTap(spec.port.name));
+    return { fd, [Symbol.dispose]: () => closeSync(fd) };
+  };
+  return await machines.create({ ...spec, ...more }, makeTap, signal);
 }

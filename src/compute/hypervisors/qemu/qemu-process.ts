@@ -5,14 +5,13 @@ import { chmodSync, closeSync, copyFileSync, fstatSync, openSync, rmSync } from 
 import { join } from "node:path";
 import { errorText, FabricError } from "../../../model/errors.ts";
 import { listenForOther } from "../../../net/socket-path.ts";
-import { clearGuest, endGuest, type GuestPlace } from "../../guest-finder.ts";
+import { type GuestPlace, startGuest } from "../../guest-finder.ts";
 import { processOfChild, processOfFound } from "../../guest-process.ts";
 import type { Vm, VmLifetime } from "../../hypervisor.ts";
 import type { HeldProcess } from "../../processes.ts";
-import { lockGuest, recordOf, writeRecord } from "../../vm-record.ts";
 import type { Accelerator } from "./accelerator.ts";
 import type { QemuSearch } from "./find-qemu.ts";
-import type { HandedFile, MachineSpec } from "./machine.ts";
+import type { HandedFile, MachineSpec, OpenTap } from "./machine.ts";
 import { DESCRIPTORS, qemuArguments } from "./qemu-arguments.ts";
 import { describeUser, type QemuUser, setprivArguments } from "./qemu-user.ts";
 import { QemuVm, RUN_FILES } from "./qemu-vm.ts";
@@ -34,21 +33,23 @@ export interface QemuSetting {
 }
 
 /**
- * Starts QEMU; resolves when it says that the guest runs. A process that still runs for the container is ended first.
+ * Starts QEMU; resolves when it says that the guest runs. What an earlier start of the container left is ended first.
  *
+ * @param openTap - called when nothing holds the tap any more
  * @throws FabricError ERR_QEMU_START with QEMU's last words, ERR_QMP_TIMEOUT, ERR_VM_BUSY; no process is left then
  */
 export async function startQemu(
   setting: QemuSetting,
   spec: MachineSpec,
+  openTap: () => OpenTap,
   signal: AbortSignal,
 ): Promise<Vm> {
-  const record = recordOf(spec, "qemu");
-  const place = { folder: spec.runDirectory, record };
-  using lock = await lockGuest(spec.runDirectory, spec.container, () => endGuest(place));
-  signal.throwIfAborted();
-  writeRecord(spec.runDirectory, record);
-  const vm = await spawnVm(setting, spec, place, lock.fd);
+  const vm = await startGuest(spec, "qemu", async (place, lockFd) => {
+    signal.throwIfAborted();
+    using tap = openTap();
+    const child = spawnQemu(setting, spec, { tapFd: tap.fd, lockFd });
+    return new QemuVm(place, processOfChild(child), evidenceOf(setting));
+  });
   try {
     await vm.awaitRunning(AbortSignal.any([signal, AbortSignal.timeout(START_TIMEOUT_MS)]));
     return vm;
@@ -83,39 +84,27 @@ export async function attachQemu(
   }
 }
 
-async function spawnVm(
-  setting: QemuSetting,
-  spec: MachineSpec,
-  place: GuestPlace,
-  lockFd: number,
-): Promise<QemuVm> {
-  try {
-    const child = spawnQemu(setting, spec, lockFd);
-    return new QemuVm(place, processOfChild(child), evidenceOf(setting));
-  } catch (cause) {
-    await clearGuest(place);
-    const message = `Cannot start container ${spec.container}: ${errorText(cause)}`;
-    throw new FabricError("ERR_QEMU_START", message, { cause });
-  }
-}
-
 function evidenceOf({ user }: QemuSetting): Vm["evidence"] {
   return { user: describeUser(user) };
 }
 
-function spawnQemu(setting: QemuSetting, spec: MachineSpec, lockFd: number): ChildProcess {
+function spawnQemu(
+  setting: QemuSetting,
+  spec: MachineSpec,
+  given: { readonly tapFd: number; readonly lockFd: number },
+): ChildProcess {
   const { args, files } = qemuArguments(spec, setting.accelerator);
   const folder = spec.runDirectory;
   using opened = new DisposableStack();
   const keep = (fd: number): number => opened.adopt(fd, closeSync);
   const log = keep(openSync(join(folder, RUN_FILES.log), "w", 0o600));
   const descriptors: number[] = [];
-  descriptors[DESCRIPTORS.tap] = spec.tapFd;
+  descriptors[DESCRIPTORS.tap] = given.tapFd;
   descriptors[DESCRIPTORS.monitor] = keep(listenForOther(folder, RUN_FILES.monitor));
-  descriptors[DESCRIPTORS.lock] = lockFd;
+  descriptors[DESCRIPTORS.lock] = given.lockFd;
   descriptors[DESCRIPTORS.consoleLog] = keep(openSync(join(folder, RUN_FILES.console), "w", 0o600));
   descriptors[DESCRIPTORS.consoleSocket] = keep(listenForOther(folder, RUN_FILES.consoleSocket));
-  for (const file of files) descriptors.push(keep(openFile(file, setting.user, folder)));
+  for (const file of files) descriptors.push(keep(openHanded(file, setting.user, spec)));
   const [program = "", ...rest] = [...prefixOf(setting), setting.qemu.path, ...args];
   return spawn(program, rest, {
     stdio: ["ignore", log, log, ...descriptors.slice(DESCRIPTORS.tap)],
@@ -133,6 +122,15 @@ function prefixOf({ qemu, user, groups, lifetime }: QemuSetting): string[] {
     ...(lifetime === "agent" ? ["--pdeathsig", "KILL"] : []),
   ];
   return args.length === 0 ? [] : [qemu.setpriv, ...args, "--"];
+}
+
+function openHanded(file: HandedFile, user: QemuUser, spec: MachineSpec): number {
+  try {
+    return openFile(file, user, spec.runDirectory);
+  } catch (cause) {
+    const message = `Cannot start container ${spec.container}: ${errorText(cause)}`;
+    throw new FabricError("ERR_QEMU_START", message, { cause });
+  }
 }
 
 function openFile({ path, access }: HandedFile, user: QemuUser, folder: string): number {
