@@ -120,9 +120,11 @@ describe.skipIf(!canMakeNamespaces && !process.env["CI"])("a netns guest (needs 
       expect(port).toMatchObject({ kind: "veth", isUp: false, addresses: [] });
       expect(ip("-n", host, "-d", "link", "show", PORT)).not.toContain("master");
       expect(ip("-n", name, "link", "show", "eth0")).toContain(MAC);
-      await expect.poll(() => consoleOf(vm)).toContain(`MAC ${MAC}: asking for an address`);
+      const asked = expect.poll(() => consoleOf(vm), { timeout: 20_000 });
+      await asked.toContain(`MAC ${MAC}: asking for an address`);
       expect(processesIn(name)).toContain(vm.pid);
-      await vm.stop();
+      expect(await vm.stop({ acpiMs: 20_000 })).toBe("acpi");
+      expect(consoleOf(vm)).toMatch(/: asked to stop, powering off\n$/);
       expect(await vm.exited).toEqual({ kind: "stopped" });
       expect(existsSync(`/run/netns/${name}`)).toBe(false);
       expect((await listLinks(host)).map((link) => link.name)).not.toContain(PORT);
