@@ -80,6 +80,13 @@ export class NetworkManager {
 
   /** Takes back the NICs of these containers; one that has none is passed over. */
   async releaseNics(vnet: string, containers: readonly string[]): Promise<void> {
+    const { kv } = await this.#store.get(keys.vnet(vnet));
+    // Rewriting the VNET excludes an allocation that is on its way: what is listed is all that there will be.
+    if (kv !== undefined) {
+      const { key, modRev, value } = kv;
+      const success: Operation[] = [{ kind: "put", key, value }];
+      await this.#store.txn({ compare: [{ key, modRev }], success });
+    }
     const released = new Set(containers);
     const goals = (await this.listNics(vnet)).filter(({ container }) => released.has(container));
     await deleteKeys(this.#store, nicKeys(goals));
@@ -90,11 +97,11 @@ export class NetworkManager {
     await this.#public.publish(tenant, endpoints);
   }
 
-  /** Takes back all NICs of a VNET, the VNET, and its tenant's public address. */
+  /** Takes back a VNET with all its NICs, and its tenant's public address. */
   async release(tenant: string, vnet: string): Promise<void> {
     await this.#public.release(tenant);
-    const goals = await this.listNics(vnet);
-    await deleteKeys(this.#store, [...nicKeys(goals), keys.vnet(vnet)]);
+    await deleteKeys(this.#store, [keys.vnet(vnet)]); // first, for the same reason
+    await deleteKeys(this.#store, nicKeys(await this.listNics(vnet)));
     (await this.#vnis)?.delete(vnet);
   }
 

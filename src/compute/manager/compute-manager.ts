@@ -66,6 +66,7 @@ export class ComputeManager {
       const ended = Promise.all([nodes.ended, containers.ended]);
       ended.catch(() => undefined); // awaited below
       await Promise.race([Promise.all([nodes.caughtUp, containers.caughtUp]), ended]);
+      await this.#readFarewells();
       if (!stopped.aborted) this.#start();
       await ended;
     } finally {
@@ -171,6 +172,17 @@ export class ComputeManager {
     this.#tenants.start();
     this.#containers.start();
     this.#started.resolve();
+  }
+
+  /** Placements whose goal is gone: who placed them may have died before it could delete them. */
+  async #readFarewells(): Promise<void> {
+    const { kvs } = await this.#options.store.list("/on/");
+    for (const { key } of kvs) {
+      const [, , node = "", kind, container = ""] = key.split("/");
+      if (kind !== "containers") continue;
+      const entry = this.#state.ensure(container);
+      if (entry.goal === undefined) entry.farewells.add(node);
+    }
   }
 
   async #operate(

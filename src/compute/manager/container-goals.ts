@@ -148,24 +148,45 @@ function describedPart(goal: ContainerGoal): Omit<Described, "settings"> {
   return { kind, cpus, memoryMib, ...(app !== undefined && { app }), endpoints };
 }
 
-/** The goal as described; the attempt is the same. */
-export function updatedGoal(
+/** The goal with its described part anew. */
+export function asDescribed(
   goal: ContainerGoal,
   submission: TenantSubmission,
   role: RoleDescription,
 ): ContainerGoal {
   const { app: _, ...rest } = goal;
-  return { ...rest, ...described(submission, role), incarnation: goal.incarnation + 1 };
+  return { ...rest, ...described(submission, role) };
 }
 
-/** The names of the roles that have a container which is not as described. */
-export function changedRoles(
-  goals: readonly ContainerGoal[],
+/** The goal as described, which its guest must notice; the attempt is the same. */
+export function updatedGoal(
+  goal: ContainerGoal,
   submission: TenantSubmission,
+  role: RoleDescription,
+): ContainerGoal {
+  return { ...asDescribed(goal, submission, role), incarnation: goal.incarnation + 1 };
+}
+
+/**
+ * The names of the roles that an update of `before` may have to change: those that are described differently, those of an
+ * update that is under way, and those that have a container which is not as described.
+ */
+export function changedRoles(
+  before: TenantRecord,
+  after: TenantSubmission,
+  goals: readonly ContainerGoal[],
 ): string[] {
-  const changed = goals.filter((goal) => {
-    const role = roleOfInstance(submission.description, goal.instance);
-    return role !== undefined && changeOf(goal, submission, role) !== "none";
+  const unlike = new Set(before.rollout?.roles);
+  for (const goal of goals) {
+    const role = roleOfInstance(after.description, goal.instance);
+    if (role !== undefined && changeOf(goal, after, role) !== "none") unlike.add(role.name);
+  }
+  const roles = after.description.roles.filter((role) => {
+    const old = before.description.roles.find(({ name }) => name === role.name);
+    if (old === undefined) return false;
+    return (
+      unlike.has(role.name) || !isDeepStrictEqual(described(before, old), described(after, role))
+    );
   });
-  return [...new Set(changed.map(({ role }) => role))];
+  return roles.map(({ name }) => name);
 }

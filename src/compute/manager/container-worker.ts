@@ -6,7 +6,14 @@ import {
   keys,
 } from "../../model/documents.ts";
 import type { RoleDescription } from "../../model/tenant.ts";
-import { type Change, changeOf, domainOf, findRole, updatedGoal } from "./container-goals.ts";
+import {
+  asDescribed,
+  type Change,
+  changeOf,
+  domainOf,
+  findRole,
+  updatedGoal,
+} from "./container-goals.ts";
 import {
   type ContainerEntry,
   type FabricState,
@@ -211,14 +218,19 @@ export class ContainerWorker {
 
   /** A container that is leaving, or one that is to come. */
   async #stepWithoutGoal(entry: ContainerEntry, tenant: TenantEntry): Promise<void> {
-    const { container, status, draft } = entry;
+    const { container, status } = entry;
     if (status !== undefined) {
       if (this.#nodeState(status.node) === "gone") await this.#deleteStatus(container, status.node);
       return; // its agent deletes it, and we hear of that
     }
+    if (!(await this.#writer.clear(entry))) return;
+    const { draft } = entry;
     entry.draft = undefined;
-    if (draft !== undefined && findRole(tenant.record, draft.instance) !== undefined) {
-      if (!(await this.#writer.begin(entry, this.#placed(draft)))) this.#onTenant(entry.tenant);
+    const role = draft && findRole(tenant.record, draft.instance);
+    if (draft !== undefined && role !== undefined) {
+      const goal = asDescribed(draft, tenant.record, role); // an update may have come meanwhile
+      const isWritten = await this.#writer.begin(entry, this.#placed(goal));
+      if (!isWritten || tenant.record.rollout !== undefined) this.#onTenant(entry.tenant);
       return this.schedule(container);
     }
     const node = this.#state.drop(entry);

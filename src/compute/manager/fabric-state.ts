@@ -10,7 +10,11 @@ export interface ContainerEntry {
   goal: ContainerGoal | undefined;
   /** Revision of the goal's last write; 0 while there is none. */
   goalRev: number;
+  /** What is being written over it now. */
+  writing: ContainerGoal | undefined;
   status: ContainerStatus | undefined;
+  /** Nodes that are told to take it away: their placements stay until its status is gone. */
+  readonly farewells: Set<string>;
   /** The goal that it gets once nothing is left of an earlier one. */
   draft: ContainerGoal | undefined;
 }
@@ -43,8 +47,10 @@ export class FabricState {
     const known = this.containers.get(container);
     if (known !== undefined) return known;
     const tenant = container.slice(0, Math.max(0, container.indexOf(".")));
-    const unknown = { goal: undefined, goalRev: 0, status: undefined, draft: undefined };
-    const entry: ContainerEntry = { container, tenant, ...unknown };
+    const entry: ContainerEntry = {
+      ...{ container, tenant, goal: undefined, goalRev: 0 },
+      ...{ writing: undefined, status: undefined, draft: undefined, farewells: new Set() },
+    };
     this.containers.set(container, entry);
     const siblings = this.#ofTenant.get(tenant) ?? new Set();
     this.#ofTenant.set(tenant, siblings.add(container));

@@ -1,6 +1,6 @@
 /** Writes containers' goals: each in one transaction with its placement and its NIC, and only over what we know. */
 import { asDocument, type ContainerGoal, keys } from "../../model/documents.ts";
-import type { KeyValue, Operation } from "../../store/index.ts";
+import { deleteKeys, type KeyValue, type Operation } from "../../store/index.ts";
 import { type ContainerEntry, type FabricState, shareOf } from "./fabric-state.ts";
 import type { ComputeManagerOptions } from "./manager-context.ts";
 
@@ -23,6 +23,7 @@ export class GoalWriter {
    * @returns false if the goal in the store was not the one that we knew; now we know it
    */
   async begin(entry: ContainerEntry, goal: ContainerGoal): Promise<boolean> {
+    entry.writing = goal;
     this.#state.nodes.assign(entry.container, shareOf(goal));
     const boot = await this.#options.trace.startBoot(entry.container);
     return this.write(entry, { ...goal, boot: boot ?? goal.boot });
@@ -32,6 +33,7 @@ export class GoalWriter {
   async write(entry: ContainerEntry, goal: ContainerGoal): Promise<boolean> {
     const { container, goal: before } = entry;
     const next = { ...goal, revision: (before?.revision ?? 0) + 1 };
+    entry.writing = next;
     this.#state.nodes.assign(container, shareOf(next));
     if (next.node !== "" && (before?.node !== next.node || before.boot !== next.boot)) {
       this.#reach(next);
@@ -42,7 +44,7 @@ export class GoalWriter {
       const success: Operation[] = [
         { kind: "put", key: keys.containerGoal(container), value: next },
         ...(nic === undefined ? [] : [nic.operation]),
-        ...this.#point(before, next),
+        ...placementOf(before, next),
       ];
       const compare = [
         { key: keys.containerGoal(container), modRev: entry.goalRev },
@@ -55,18 +57,39 @@ export class GoalWriter {
     });
   }
 
-  /** Deletes a goal; its room is kept until its agent has taken its status back. */
+  /**
+   * Deletes a goal. Its room is kept until its agent has taken its status back, and so are the placements: an agent that
+   * starts again meanwhile learns from them what to take away.
+   */
   remove(entry: ContainerEntry, goal: ContainerGoal): Promise<boolean> {
     const { container } = entry;
     return this.#attempt(entry, goal.node, async () => {
       const key = keys.containerGoal(container);
+      const nodes = nodesOf(entry);
+      const value = { revision: goal.revision + 1 };
       const { ok } = await this.#options.store.txn({
         compare: [{ key, modRev: entry.goalRev }],
-        success: [{ kind: "delete", key }, ...this.#point(goal, undefined)],
+        success: [
+          { kind: "delete", key },
+          ...nodes.map((node): Operation => {
+            return { kind: "put", key: keys.placement(node, container), value };
+          }),
+        ],
       });
-      if (ok) this.#state.setGoal(entry, undefined, 0);
+      if (ok) this.#noteGone(entry, nodes);
       return ok;
     });
+  }
+
+  /** Once its status is gone; true if nothing is left of the container in the store but its network and its trace. */
+  async clear({ container, farewells }: ContainerEntry): Promise<boolean> {
+    const { store } = this.#options;
+    // A status that was written before its goal was deleted may still be on its way to us.
+    if ((await store.get(keys.containerStatus(container))).kv !== undefined) return false;
+    const placements = [...farewells].map((node) => keys.placement(node, container));
+    await deleteKeys(store, placements);
+    farewells.clear();
+    return true;
   }
 
   /** Whatever goes wrong, what we know is what is in the store. */
@@ -81,27 +104,23 @@ export class GoalWriter {
       return done;
     } finally {
       if (!done) await this.#reload(entry, node);
+      entry.writing = undefined;
     }
   }
 
   async #reload(entry: ContainerEntry, reserved: string): Promise<void> {
     const { kv } = await this.#options.store.get(keys.containerGoal(entry.container));
-    this.#state.setGoal(entry, kv && goalIn(kv), kv?.modRev ?? 0);
-    if (kv === undefined) this.#state.nodes.release(entry.container);
+    if (kv !== undefined) this.#state.setGoal(entry, goalIn(kv), kv.modRev);
+    else {
+      this.#noteGone(entry, nodesOf(entry));
+      this.#state.nodes.release(entry.container);
+    }
     this.#onRoom(reserved);
   }
 
-  /** The placement of the goal, which its node's agent follows. */
-  #point(before: ContainerGoal | undefined, next: ContainerGoal | undefined): Operation[] {
-    const operations: Operation[] = [];
-    if (before !== undefined && before.node !== "" && before.node !== next?.node) {
-      operations.push({ kind: "delete", key: keys.placement(before.node, before.container) });
-    }
-    if (next !== undefined && next.node !== "") {
-      const key = keys.placement(next.node, next.container);
-      operations.push({ kind: "put", key, value: { revision: next.revision } });
-    }
-    return operations;
+  #noteGone(entry: ContainerEntry, nodes: readonly string[]): void {
+    this.#state.setGoal(entry, undefined, 0);
+    for (const node of nodes) entry.farewells.add(node);
   }
 
   #reach({ container, node, role, vnet, mac, address }: ContainerGoal): void {
@@ -109,6 +128,24 @@ export class GoalWriter {
     trace.reach(container, "placed", { node, role });
     trace.reach(container, "network-allocated", { vnet, mac, address });
   }
+}
+
+/** Nodes that may have something of a container. */
+function nodesOf({ goal, status }: ContainerEntry): string[] {
+  const nodes = [goal?.node ?? "", status?.node ?? ""];
+  return [...new Set(nodes)].filter((node) => node !== "");
+}
+
+/** The placement of a goal, which its node's agent follows. */
+function placementOf(before: ContainerGoal | undefined, next: ContainerGoal): Operation[] {
+  const { container, node, revision } = next;
+  const operations: Operation[] = [];
+  if (before !== undefined && before.node !== "" && before.node !== node) {
+    operations.push({ kind: "delete", key: keys.placement(before.node, container) });
+  }
+  if (node === "") return operations;
+  const key = keys.placement(node, container);
+  return [...operations, { kind: "put", key, value: { revision } }];
 }
 
 function goalIn(kv: KeyValue): ContainerGoal {

@@ -140,7 +140,7 @@ export class TenantWorker {
       await this.#write(entry, { ...record, pending: submission });
       await this.#allocate(submission, wantedContainers(submission.description));
       const { rollout: _, pending: __, ...kept } = record;
-      const rollout = this.#beginRollout(submission);
+      const rollout = this.#beginRollout(record, submission);
       const revision = record.revision + 1;
       await this.#write(entry, { ...kept, ...submission, revision, ...(rollout && { rollout }) });
       entry.retired = undefined; // NICs may be left of containers that never came to be
@@ -151,10 +151,8 @@ export class TenantWorker {
     return "updated";
   }
 
-  #beginRollout(submission: TenantSubmission): Rollout | undefined {
-    const { description } = submission;
-    const goals = this.#goalsOf(description.tenant);
-    const roles = changedRoles(goals, submission);
+  #beginRollout(record: TenantRecord, submission: TenantSubmission): Rollout | undefined {
+    const roles = changedRoles(record, submission, this.#goalsOf(record.tenant));
     if (roles.length === 0) return undefined;
     return { roles, domain: 0, readyByMs: this.#readyBy(submission) };
   }
@@ -292,7 +290,8 @@ export class TenantWorker {
 
   #members(record: TenantRecord, rollout: Rollout): RolloutMember[] {
     const members: RolloutMember[] = [];
-    for (const { goal, status } of this.#state.containersOf(record.tenant)) {
+    for (const { goal: stored, writing, status } of this.#state.containersOf(record.tenant)) {
+      const goal = writing ?? stored; // what is not written yet counts: it may be of an earlier update
       const role = goal && findRole(record, goal.instance);
       if (goal === undefined || role === undefined || !rollout.roles.includes(role.name)) continue;
       const domain = domainOf(record.description, goal.instance);

@@ -101,7 +101,7 @@ describe("submit", () => {
     await fabric.settle();
     expect(fabric.isDead).toBe(true);
     expect(await recordOf(fabric)).toMatchObject({ phase: "allocating" });
-    fabric.startManager({ at: 6, isDone: true });
+    fabric.startManager({ at: 7, isDone: true });
     await fabric.settle();
     expect((await fabric.store.list("/vnets/")).kvs).toEqual([]);
     expect(await recordOf(fabric)).toBeUndefined();

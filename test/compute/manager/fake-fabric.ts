@@ -257,6 +257,11 @@ export class FakeFabric implements AsyncDisposable {
       return;
     }
     if (status?.node === node && status.attempt === goal.attempt) {
+      const hasEnded = status.state === "Failed" || status.state === "Stopped";
+      if (!hasEnded && !this.vms.has(vm)) {
+        await this.#report(goal, { state: "Failed", detail: "its VM is gone" });
+        return;
+      }
       if (status.state !== "Ready" || status.fetchedIncarnation === goal.incarnation) return;
       if (this.fetches) await this.#report(goal, { state: "Ready", detail: "ready" });
       return;
