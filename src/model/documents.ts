@@ -3,7 +3,7 @@
  * and is written by an agent; every key has one writer. Addresses and MACs are text here, as people read documents.
  */
 import type { ImageDescription } from "./image.ts";
-import type { EndpointDescription, TenantDescription } from "./tenant.ts";
+import type { CertificateDescription, EndpointDescription, TenantDescription } from "./tenant.ts";
 
 /** What a container is doing, as `ps` shows it. */
 export type ContainerState =
@@ -192,7 +192,22 @@ export interface ContainerGoal {
   readonly hostname: string;
   readonly endpoints: readonly EndpointDescription[];
   readonly settings: Readonly<Record<string, string>>;
+  readonly certificates?: readonly CertificateDescription[];
+  /** What the tenant wants of its node's agent; absent: the agent's own. */
+  readonly deadlines?: ContainerDeadlines;
   readonly recovery: Recovery;
+}
+
+/** How long a node's agent waits for a container. */
+export interface ContainerDeadlines {
+  /** `paas`: from its start to its agent's report Ready. */
+  readonly readySeconds: number;
+  /** `paas`: for the next word of its agent, once it was Ready. */
+  readonly silenceSeconds: number;
+  /** For its agent to power off after its goal state says Stopped. */
+  readonly agentStopSeconds: number;
+  /** For the guest after the power button, before it is powered off. */
+  readonly acpiStopSeconds: number;
 }
 
 /** What the compute manager did about failures of a container, and what it will do next. */

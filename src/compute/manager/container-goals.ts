@@ -7,6 +7,7 @@ import type {
   TenantRecord,
   TenantSubmission,
 } from "../../model/documents.ts";
+import { resolveImagePaths } from "../../model/image.ts";
 import { containerName, deriveGuid, hostName, instanceName } from "../../model/names.ts";
 import type { RoleDescription, TenantDescription } from "../../model/tenant.ts";
 import type { NicRequest, PublicEndpoint } from "../../nm/index.ts";
@@ -27,11 +28,22 @@ export interface WantedContainer {
 /** The parts of a goal that come from the description. */
 type Described = Pick<
   ContainerGoal,
-  "kind" | "cpus" | "memoryMib" | "app" | "endpoints" | "settings"
+  | "kind"
+  | "cpus"
+  | "memoryMib"
+  | "image"
+  | "app"
+  | "endpoints"
+  | "settings"
+  | "certificates"
+  | "deadlines"
 >;
 
-/** What must be done to a container so that it is as described. */
-export type Change = "none" | "settings" | "restart";
+/**
+ * What must be done to a container so that it is as described. `quiet`: its guest does not notice; `settings`: its guest
+ * fetches them; `restart`: a new VM.
+ */
+export type Change = "none" | "quiet" | "settings" | "restart";
 
 /** The name of a tenant's VNET in the fabric. */
 export function vnetName({ tenant, vnet }: TenantDescription): string {
@@ -119,14 +131,23 @@ export function firstGoal(
   };
 }
 
-function described({ folder }: TenantSubmission, role: RoleDescription): Described {
+function described({ folder, description }: TenantSubmission, role: RoleDescription): Described {
+  const { image, app, recovery } = role;
   return {
     kind: role.kind,
     cpus: role.size.cpus,
     memoryMib: role.size.memoryMib,
-    ...(role.app !== undefined && { app: resolve(folder, role.app) }),
+    ...(image !== undefined && { image: resolveImagePaths(image, folder) }),
+    ...(app !== undefined && { app: resolve(folder, app) }),
     endpoints: role.endpoints,
     settings: role.settings,
+    ...(role.certificates.length > 0 && { certificates: role.certificates }),
+    deadlines: {
+      readySeconds: recovery.readySeconds,
+      silenceSeconds: recovery.silenceSeconds,
+      agentStopSeconds: description.stop.agentSeconds,
+      acpiStopSeconds: description.stop.acpiSeconds,
+    },
   };
 }
 
@@ -136,16 +157,29 @@ export function changeOf(
   submission: TenantSubmission,
   role: RoleDescription,
 ): Change {
-  const { settings, ...rest } = described(submission, role);
-  const same = isDeepStrictEqual(describedPart(goal), rest);
-  if (same && isDeepStrictEqual(goal.settings, settings)) return "none";
-  // A container that was given up starts anew with its new settings.
-  return same && goal.recovery.gaveUp === undefined ? "settings" : "restart";
+  const wanted = described(submission, role);
+  const change = compare(goal, wanted);
+  // A container that was given up starts anew with what was changed.
+  return change !== "none" && goal.recovery.gaveUp !== undefined ? "restart" : change;
 }
 
-function describedPart(goal: ContainerGoal): Omit<Described, "settings"> {
-  const { kind, cpus, memoryMib, app, endpoints } = goal;
-  return { kind, cpus, memoryMib, ...(app !== undefined && { app }), endpoints };
+function compare(is: Described, wanted: Described): Change {
+  if (!isDeepStrictEqual(machineOf(is), machineOf(wanted))) return "restart";
+  if (!isDeepStrictEqual(configurationOf(is), configurationOf(wanted))) return "settings";
+  const same =
+    isDeepStrictEqual(is.endpoints, wanted.endpoints) &&
+    isDeepStrictEqual(is.deadlines, wanted.deadlines);
+  return same ? "none" : "quiet";
+}
+
+/** What a VM is made from. */
+function machineOf({ kind, cpus, memoryMib, image, app, endpoints }: Described) {
+  const ports = endpoints.map(({ name, protocol, port }) => ({ name, protocol, port }));
+  return { kind, cpus, memoryMib, image, app, ports };
+}
+
+function configurationOf({ settings, certificates }: Described) {
+  return { settings, certificates };
 }
 
 /** The goal with its described part anew. */
@@ -154,17 +188,8 @@ export function asDescribed(
   submission: TenantSubmission,
   role: RoleDescription,
 ): ContainerGoal {
-  const { app: _, ...rest } = goal;
+  const { image: _, app: __, certificates: ___, ...rest } = goal;
   return { ...rest, ...described(submission, role) };
-}
-
-/** The goal as described, which its guest must notice; the attempt is the same. */
-export function updatedGoal(
-  goal: ContainerGoal,
-  submission: TenantSubmission,
-  role: RoleDescription,
-): ContainerGoal {
-  return { ...asDescribed(goal, submission, role), incarnation: goal.incarnation + 1 };
 }
 
 /**

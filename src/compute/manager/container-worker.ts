@@ -6,14 +6,7 @@ import {
   keys,
 } from "../../model/documents.ts";
 import type { RoleDescription } from "../../model/tenant.ts";
-import {
-  asDescribed,
-  type Change,
-  changeOf,
-  domainOf,
-  findRole,
-  updatedGoal,
-} from "./container-goals.ts";
+import { asDescribed, type Change, changeOf, domainOf, findRole } from "./container-goals.ts";
 import {
   type ContainerEntry,
   type FabricState,
@@ -23,7 +16,7 @@ import {
 import { GoalWriter } from "./goal-writer.ts";
 import { type ComputeManagerOptions, RETRY_MS } from "./manager-context.ts";
 import { chooseNode, needOf } from "./placement.ts";
-import { recoveryOf } from "./policies.ts";
+import { faultDomainsOf, recoveryOf } from "./policies.ts";
 import { type Decision, decideRecovery, UNTROUBLED } from "./recovery.ts";
 import { WorkQueue } from "./work-queue.ts";
 
@@ -154,7 +147,7 @@ export class ContainerWorker {
       goal,
       status: entry.status,
       node: this.#nodeState(goal.node),
-      policy: recoveryOf(tenant.record.description, role.name),
+      policy: recoveryOf(role),
       nowMs: this.#options.clock.now(),
     });
     await this.#carryOut(entry, goal, decision);
@@ -190,8 +183,12 @@ export class ContainerWorker {
   /** The goal on the node that suits it, or on none with the reason. */
   #placed(goal: ContainerGoal): ContainerGoal {
     const { unplaced: _, ...recovery } = goal.recovery;
-    const candidates = this.#state.nodes.candidates(groupOf(goal), goal.container);
-    const choice = chooseNode(candidates, needOf(goal), recovery.failedNodes);
+    const record = this.#state.tenants.get(goal.tenant)?.record;
+    const choice = chooseNode(this.#state.nodes.candidates(groupOf(goal), goal.container), {
+      ...needOf(goal),
+      failedNodes: recovery.failedNodes,
+      faultDomains: record === undefined ? 1 : faultDomainsOf(record.description),
+    });
     if (choice.kind === "node") return { ...goal, node: choice.node, recovery };
     return { ...goal, node: "", recovery: { ...recovery, unplaced: choice.reason } };
   }
@@ -204,8 +201,10 @@ export class ContainerWorker {
     role: RoleDescription,
   ): Promise<void> {
     const { container } = entry;
-    const updated = updatedGoal(goal, record, role);
-    if (change === "settings") await this.#writer.write(entry, updated);
+    const described = asDescribed(goal, record, role);
+    const incarnation = goal.incarnation + (change === "quiet" ? 0 : 1);
+    const updated = { ...described, incarnation };
+    if (change !== "restart") await this.#writer.write(entry, updated);
     else {
       if (this.#nodeState(goal.node) === "awaited") return; // the end of its grace looks again
       const next = again(updated, { recovery: UNTROUBLED });

@@ -26,22 +26,32 @@ export type Choice =
 /** Nodes that a reason names; of the others it says how many there are. */
 export const NODES_NAMED_MAX = 8;
 
+/** What a container asks of its node. */
+export interface Need extends Room {
+  /** Where it failed. */
+  readonly failedNodes: readonly string[];
+  /** Its role is spread over so many fault domains, and over more only if these have no room. */
+  readonly faultDomains: number;
+}
+
 /**
  * Chooses a node: the fault domain with the fewest of the role, then the node with the fewest, then the one with the
  * most room; equal ones by name. A node where the container failed is taken only if no other could ever hold it.
  */
-export function chooseNode(
-  candidates: readonly Candidate[],
-  need: Room,
-  failedNodes: readonly string[],
-): Choice {
+export function chooseNode(candidates: readonly Candidate[], need: Need): Choice {
+  const { failedNodes, faultDomains } = need;
   const failed = new Set(failedNodes);
   const others = candidates.filter(({ node, total }) => !failed.has(node) && hasRoom(total, need));
   const allowed = others.length > 0 ? others : candidates;
   const roomy = allowed.filter(({ free }) => hasRoom(free, need));
   if (roomy.length === 0) return { kind: "none", reason: explain(candidates, need, failed) };
   const inDomain = countByDomain(candidates);
-  const best = roomy.reduce((a, b) => (compare(a, b, inDomain) <= 0 ? a : b));
+  const used = [...inDomain.values()].filter((count) => count > 0).length;
+  const isBeyond = ({ faultDomain }: Candidate) =>
+    used >= faultDomains && inDomain.get(faultDomain) === 0 ? 1 : 0;
+  const best = roomy.reduce((a, b) => {
+    return (isBeyond(a) - isBeyond(b) || compare(a, b, inDomain)) <= 0 ? a : b;
+  });
   return { kind: "node", node: best.node };
 }
 

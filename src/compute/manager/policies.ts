@@ -1,8 +1,8 @@
-/** How a tenant's failures and updates are treated. The one place that knows where a policy is written. */
-import type { TenantDescription } from "../../model/tenant.ts";
+/** How a tenant's failures and updates are treated, in milliseconds. The one place that knows where a policy is written. */
+import type { RoleDescription, TenantDescription } from "../../model/tenant.ts";
 
 /** What is done when a container fails. */
-export interface RecoveryPolicy {
+export interface RecoveryLimits {
   /** Starts again on the same node, before it is moved. */
   readonly retries: number;
   /** Moves to another node, before it is given up. */
@@ -15,19 +15,30 @@ export interface RecoveryPolicy {
 }
 
 /** How an update goes through a tenant. */
-export interface UpdatePolicy {
+export interface UpdateLimits {
   /** Update domains: instance n of a role is in domain n modulo this. */
   readonly domains: number;
   /** How long the containers of a domain may take until they are Ready. */
   readonly readyMs: number;
 }
 
-/** The recovery policy of a role. */
-export function recoveryOf(_tenant: TenantDescription, _role: string): RecoveryPolicy {
-  return { retries: 3, moves: 2, backOffMs: 1_000, backOffMaxMs: 60_000, stableMs: 300_000 };
+const SECOND_MS = 1000;
+
+export function recoveryOf({ recovery }: RoleDescription): RecoveryLimits {
+  return {
+    retries: recovery.retries,
+    moves: recovery.moves,
+    backOffMs: recovery.backoffSeconds * SECOND_MS,
+    backOffMaxMs: recovery.backoffMaxSeconds * SECOND_MS,
+    stableMs: recovery.stableSeconds * SECOND_MS,
+  };
 }
 
-/** The update policy of a tenant. */
-export function updateOf(_tenant: TenantDescription): UpdatePolicy {
-  return { domains: 5, readyMs: 600_000 };
+export function updateOf({ update }: TenantDescription): UpdateLimits {
+  return { domains: update.domains, readyMs: update.readySeconds * SECOND_MS };
+}
+
+/** How many fault domains a role is spread over, if there are so many. */
+export function faultDomainsOf({ faultDomains }: TenantDescription): number {
+  return faultDomains ?? Number.POSITIVE_INFINITY;
 }

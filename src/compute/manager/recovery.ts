@@ -1,6 +1,6 @@
 /** What is done when a container is not as its goal says: pure functions of goal, status, node and time. */
 import type { ContainerGoal, ContainerStatus, Recovery } from "../../model/documents.ts";
-import type { RecoveryPolicy } from "./policies.ts";
+import type { RecoveryLimits } from "./policies.ts";
 
 /** A container that has not failed since it was last stable. */
 export const UNTROUBLED: Recovery = { retries: 0, moves: 0, failedNodes: [] };
@@ -17,7 +17,7 @@ export interface Situation {
   readonly status: ContainerStatus | undefined;
   /** `awaited`: it is not there, but may come back. */
   readonly node: "up" | "awaited" | "gone";
-  readonly policy: RecoveryPolicy;
+  readonly policy: RecoveryLimits;
   /** Epoch milliseconds. */
   readonly nowMs: number;
 }
@@ -86,7 +86,7 @@ function onFailure(situation: Situation, reason: string): Decision {
   return { kind: "note", recovery: { ...recovery, failedNodes, reason, gaveUp } };
 }
 
-function text({ retries, moves }: RecoveryPolicy): string {
+function text({ retries, moves }: RecoveryLimits): string {
   return `${retries} retries on a node, ${moves} moves`;
 }
 
@@ -125,6 +125,6 @@ function withoutWait({ retryAtMs: _, unplaced: __, ...rest }: Recovery): Recover
 }
 
 /** 1, 2, 4, ... times the first wait. */
-function backOff({ backOffMs, backOffMaxMs }: RecoveryPolicy, retries: number): number {
+function backOff({ backOffMs, backOffMaxMs }: RecoveryLimits, retries: number): number {
   return Math.min(backOffMaxMs, backOffMs * 2 ** Math.min(retries, 30));
 }

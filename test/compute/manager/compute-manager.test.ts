@@ -54,14 +54,14 @@ describe("submit", () => {
 
   test("leaves nothing of a tenant whose network does not fit", async () => {
     const fabric = await startFabric("n1");
-    const large = tenant({ instances: 9, addressSpace: "10.20.0.0/29" });
+    const small = tenant({ instances: 3, addressSpace: "10.20.0.0/29" });
+    const large = { ...small, roles: small.roles.map((role) => ({ ...role, instances: 9 })) };
     await expect(fabric.manager.submit(large, "/")).rejects.toMatchObject({
       code: "ERR_NM_ADDRESS_SPACE_FULL",
     });
     for (const prefix of ["/tenants/", "/vnets/", "/macs/", "/containers/"]) {
       expect((await fabric.store.list(prefix)).kvs).toEqual([]);
     }
-    const small = tenant({ instances: 3, addressSpace: "10.20.0.0/29" });
     await fabric.manager.submit(small, "/");
     await fabric.settle();
     await expect(fabric.manager.submit(large, "/")).rejects.toMatchObject({
@@ -363,6 +363,25 @@ describe("an update", () => {
     expect(await recordOf(fabric)).not.toHaveProperty("rollout");
     for (const goal of await fabric.goals())
       expect(goal).toMatchObject({ attempt: 1, incarnation: 2 });
+  });
+
+  test("of public ports and deadlines changes goals, and neither guest nor VM", async () => {
+    const fabric = await startFabric("n1");
+    const endpoint = { name: "http", port: 80 };
+    await fabric.manager.submit(tenant({ role: { endpoints: [endpoint] } }), "/");
+    await fabric.settle();
+    const role = {
+      endpoints: [{ ...endpoint, public: 8080 }],
+      recovery: { readySeconds: 7, retries: 0 },
+    };
+    await fabric.manager.submit(tenant({ role }), "/");
+    await fabric.settle();
+    expect(await fabric.goal("lab.web_0")).toMatchObject({
+      ...{ attempt: 1, incarnation: 1, revision: 2 },
+      endpoints: [{ port: 80, public: 8080 }],
+      deadlines: { readySeconds: 7, silenceSeconds: 60, agentStopSeconds: 30, acpiStopSeconds: 20 },
+    });
+    expect(await recordOf(fabric)).not.toHaveProperty("rollout");
   });
 
   test("of the size makes a new VM, elsewhere if need be, and stops at the first that fails", async () => {

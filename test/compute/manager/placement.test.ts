@@ -15,8 +15,12 @@ function candidate(node: string, change: Partial<Candidate> = {}): Candidate {
   return { node, faultDomain: node, total: room, free: room, ofRole: 0, ...change };
 }
 
-function chosen(candidates: readonly Candidate[], failed: readonly string[] = []): string {
-  const choice = chooseNode(candidates, NEED, failed);
+function chosen(
+  candidates: readonly Candidate[],
+  failedNodes: readonly string[] = [],
+  faultDomains = 9,
+): string {
+  const choice = chooseNode(candidates, { ...NEED, failedNodes, faultDomains });
   return choice.kind === "node" ? choice.node : choice.reason;
 }
 
@@ -44,6 +48,15 @@ describe("chooseNode", () => {
         "b has 0 CPUs and 0 MiB free",
     );
     expect(chosen([candidate("a"), candidate("b", { free: full, total: full })], ["a"])).toBe("a");
+  });
+
+  test("goes beyond the wanted number of fault domains only if these have no room", () => {
+    const full = { cpus: 0, memoryMib: 0 };
+    const nodes = [candidate("a", { ofRole: 1 }), candidate("b", { ofRole: 2 }), candidate("c")];
+    expect(chosen(nodes, [], 3)).toBe("c");
+    expect(chosen(nodes, [], 2)).toBe("a");
+    const crowded = nodes.map((one) => (one.ofRole > 0 ? { ...one, free: full } : one));
+    expect(chosen(crowded, [], 2)).toBe("c");
   });
 
   test("says that no node is up, and names a bounded number of nodes", () => {
