@@ -64,7 +64,7 @@ export class ContainerWorker implements Waiting, NetworkUser {
     });
     this.#writer = new StatusWriter({
       ...{ store, container },
-      now: clock.now,
+      now: () => clock.now(),
       draft: () => this.#draft(),
       refreshGoal: () => this.refresh(),
     });
@@ -221,7 +221,7 @@ export class ContainerWorker implements Waiting, NetworkUser {
     try {
       if (step.kind === "start") await this.#start(step.goal, step.namespace, abort.signal);
       else if (step.kind === "stop") await this.#stop(step, abort.signal);
-      else await this.#forget(step.deleteStatus);
+      else await this.#forget();
       this.#isDirty = true;
     } finally {
       this.#step = undefined;
@@ -313,18 +313,14 @@ export class ContainerWorker implements Waiting, NetworkUser {
     if (step.failure !== undefined) this.#failure = step.failure;
   }
 
-  async #forget(deleteStatus: boolean): Promise<void> {
-    const { node, runDirectory } = this.#edge;
-    const isOurs = this.#reader.wasHere || this.#writer.stored?.node === node;
-    if (deleteStatus && isOurs && !(await this.#writer.delete())) {
-      await this.#reader.refresh(); // it has a goal again
-      return;
-    }
-    await this.#writer.settled();
+  /** The status goes only now: it tells that the container still takes room here. */
+  async #forget(): Promise<void> {
+    await this.#writer.delete(this.#edge.node);
+    const folder = join(this.#edge.runDirectory, this.container);
     this.#hasFolder = false;
     this.#hasPapers = false; // unless a goal comes meanwhile
     try {
-      await rm(join(runDirectory, this.container), { recursive: true, force: true });
+      await rm(folder, { recursive: true, force: true });
     } catch (error) {
       this.#hasPapers = true;
       throw error;

@@ -64,7 +64,7 @@ export type Step =
       readonly failure?: Failure;
     }
   /** Nothing of it is left here but papers. */
-  | { readonly kind: "forget"; readonly deleteStatus: boolean };
+  | { readonly kind: "forget" };
 
 const REST: Step = { kind: "rest" };
 
@@ -75,10 +75,10 @@ export function decide(situation: Situation): Step {
     case "unknown":
       return vm === undefined || suspended === undefined ? REST : suspension(suspended);
     case "gone":
-      if (vm === undefined) return hasPapers ? { kind: "forget", deleteStatus: true } : REST;
+      if (vm === undefined) return hasPapers ? { kind: "forget" } : REST;
       return { kind: "stop", manner: "ask", detail: "stopping its VM: it was deleted" };
     case "elsewhere":
-      if (vm === undefined) return hasPapers ? { kind: "forget", deleteStatus: false } : REST;
+      if (vm === undefined) return hasPapers ? { kind: "forget" } : REST;
       return { kind: "stop", manner: "kill", detail: `killing its VM: ${whither(wanted.node)}` };
     case "here":
       return vm === undefined

@@ -16,7 +16,6 @@ export class GoalReader {
   readonly #options: GoalReaderOptions;
   #wanted: Wanted = { kind: "unknown" };
   #modRev = 0;
-  #wasHere = false;
   #reading: Promise<void> | undefined;
   #again: Promise<void> | undefined;
 
@@ -36,11 +35,6 @@ export class GoalReader {
   /** The goal's revision in the store; 0: there is none. */
   get modRev(): number {
     return this.#modRev;
-  }
-
-  /** It was this node's at some time. */
-  get wasHere(): boolean {
-    return this.#wasHere;
   }
 
   get isReading(): boolean {
@@ -77,7 +71,6 @@ export class GoalReader {
     ]);
     this.#modRev = kv?.modRev ?? 0;
     this.#wanted = wantedOf(kv, node);
-    if (this.#wanted.kind === "here") this.#wasHere = true;
     onRead(status && { status: status.kv });
   }
 }

@@ -66,20 +66,21 @@ export class StatusWriter {
     return this.#next;
   }
 
-  /**
-   * Deletes the status if the container has no goal.
-   *
-   * @returns false if it has one again
-   */
-  delete(): Promise<boolean> {
+  /** Deletes the status if it is this node's: another agent's is left alone. Rejects as {@link sync}. */
+  delete(node: string): Promise<void> {
     return this.#after(async () => {
-      const { container } = this.#options;
-      const { ok } = await this.#transact({
-        compare: [{ key: keys.containerGoal(container), modRev: 0 }],
-        success: [{ kind: "delete", key: keys.containerStatus(container) }],
-      });
-      if (ok) this.learn(undefined);
-      return ok;
+      for (let tries = 0; tries < TRIES_MAX; tries++) {
+        if (this.#modRev === undefined) await this.#read();
+        if (this.#stored?.node !== node) return;
+        const key = keys.containerStatus(this.#options.container);
+        const { ok } = await this.#transact({
+          compare: [{ key, modRev: this.#modRev ?? 0 }],
+          success: [{ kind: "delete", key }],
+        });
+        if (ok) return this.learn(undefined);
+        await this.#read();
+      }
+      throw this.#conflict();
     });
   }
 
@@ -102,8 +103,12 @@ export class StatusWriter {
       if (await this.#put(draft)) return;
       await this.#options.refreshGoal();
     }
-    const message = `Cannot write the status of ${this.#options.container}: its goal changed ${TRIES_MAX} times meanwhile`;
-    throw new FabricError("ERR_STORE_CONFLICT", message);
+    throw this.#conflict();
+  }
+
+  #conflict(): FabricError {
+    const message = `Cannot write the status of ${this.#options.container}: it or its goal changed ${TRIES_MAX} times meanwhile`;
+    return new FabricError("ERR_STORE_CONFLICT", message);
   }
 
   #isStored({ status }: StatusDraft): boolean {
