@@ -101,8 +101,11 @@ export async function connectToUnderlay(options: {
   readonly namespace: string | undefined;
   readonly interfaceName: string;
   readonly address: Ipv4Address;
+  /** 32: the near end gets no route to the underlay. Default: the underlay's. */
+  readonly prefixLength?: number;
 }): Promise<string> {
   const { underlay, namespace, interfaceName, address } = options;
+  const { prefixLength = underlay.subnet.prefixLength } = options;
   const port = switchPort(address);
   const links = await listLinks(namespace);
   if (!links.some(({ name }) => name === interfaceName)) {
@@ -117,7 +120,7 @@ export async function connectToUnderlay(options: {
     `link set dev ${port} up`,
   ]);
   await ipBatch(namespace, [
-    `addr replace ${formatIpv4(address)}/${underlay.subnet.prefixLength} dev ${interfaceName}`,
+    `addr replace ${formatIpv4(address)}/${prefixLength} dev ${interfaceName}`,
     `link set dev ${interfaceName} up`,
   ]);
   return port;

@@ -62,6 +62,8 @@ export interface OverlayChanges {
   readonly bridgeAdditions: readonly string[];
   readonly neighbourRemovals: readonly string[];
   readonly neighbourAdditions: readonly string[];
+  /** Of guests that came to another node, or left it. */
+  readonly movedAddresses: readonly string[];
 }
 
 /** The entries that peers need. */
@@ -83,6 +85,10 @@ export function planOverlay(current: OverlayEntries, wanted: OverlayEntries): Ov
   const device = `dev ${OVERLAY_PORT}`;
   const gone = (from: Iterable<string>, to: { has(key: string): boolean }) =>
     [...from].filter((key) => !to.has(key));
+  const left = gone(current.neighbours.keys(), wanted.neighbours);
+  const came = [...wanted.neighbours].filter(
+    ([address, mac]) => current.neighbours.get(address) !== mac,
+  );
   return {
     bridgeRemovals: [
       ...gone(current.tunnels.keys(), wanted.tunnels).map((mac) => `fdb del ${mac} ${device} self`),
@@ -96,14 +102,10 @@ export function planOverlay(current: OverlayEntries, wanted: OverlayEntries): Ov
         (mac) => `fdb replace ${mac} ${device} master static`,
       ),
     ],
-    neighbourRemovals: gone(current.neighbours.keys(), wanted.neighbours).map(
-      (address) => `neigh del ${address} dev ${VNET_BRIDGE}`,
+    neighbourRemovals: left.map((address) => `neigh del ${address} dev ${VNET_BRIDGE}`),
+    neighbourAdditions: came.map(
+      ([address, mac]) => `neigh replace ${address} lladdr ${mac} dev ${VNET_BRIDGE} nud permanent`,
     ),
-    neighbourAdditions: [...wanted.neighbours]
-      .filter(([address, mac]) => current.neighbours.get(address) !== mac)
-      .map(
-        ([address, mac]) =>
-          `neigh replace ${address} lladdr ${mac} dev ${VNET_BRIDGE} nud permanent`,
-      ),
+    movedAddresses: [...left, ...came.map(([address]) => address)],
   };
 }

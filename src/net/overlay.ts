@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { formatIpv4, type Ipv4Address } from "../model/ipv4-address.ts";
 import { VNET_BRIDGE } from "./bridge-names.ts";
+import { forgetFlows } from "./flows.ts";
 import { ipBatch } from "./iproute.ts";
 import { applyNft } from "./nft.ts";
 import { renderOverlayFilter } from "./overlay-filter.ts";
@@ -88,6 +89,9 @@ export async function setPeers(
   await bridgeBatch(vnetNamespace, changes.bridgeRemovals, "go-on");
   await bridgeBatch(vnetNamespace, changes.bridgeAdditions, "stop");
   await ipBatch(vnetNamespace, [...changes.neighbourRemovals, ...changes.neighbourAdditions]);
+  // A flow to a guest that came or went has the wrong source for its new place, and a guest that does not know it.
+  const moved = new Set(changes.movedAddresses);
+  if (moved.size > 0) await forgetFlows(vnetNamespace, ({ target }) => moved.has(target));
 }
 
 async function createDevice(options: {

@@ -90,7 +90,7 @@ export function openPacketSocket<T>(
 }
 
 /** struct sockaddr_ll; the protocol is in network byte order. */
-function linkAddress(protocol: number, ifindex: number): Buffer {
+export function linkAddress(protocol: number, ifindex: number): Buffer {
   const address = Buffer.alloc(LINK_ADDRESS_BYTES);
   address.writeUInt16LE(AF_PACKET, 0);
   address.writeUInt16BE(protocol, 2);

@@ -12,6 +12,7 @@ import { DROP_ALL } from "../../src/net/bpf.ts";
 import { setLiveNodes } from "../../src/net/fence.ts";
 import { inNamespace } from "../../src/net/namespace.ts";
 import {
+  connectToUnderlay,
   createNodeNamespace,
   createUnderlay,
   type NodeNamespace,
@@ -128,6 +129,17 @@ export class TestFabric implements Disposable {
     await openPort(vnet.namespace, guest.port);
   }
 
+  /** Somebody on the underlay who is no node. */
+  async client(address: string): Promise<{ namespace: string; address: Ipv4Address }> {
+    const namespace = `${this.prefix}client-${address}`;
+    ip("netns", "add", namespace);
+    disableIpv6(namespace);
+    const client = { namespace, address: parseIpv4(address) };
+    const { underlay } = this;
+    await connectToUnderlay({ ...client, underlay, interfaceName: "eth0" });
+    return client;
+  }
+
   /** Takes a guest's NIC away, as when its VM ends. */
   async unplug(vnet: TestVnet, guest: TestGuest): Promise<void> {
     ip("-n", vnet.namespace, "link", "del", "dev", guest.port);
@@ -138,15 +150,35 @@ export class TestFabric implements Disposable {
     await applyPortFilter(vnet.namespace, vnet.ports);
   }
 
-  /** A TCP server in a guest that says its name and who asked. */
+  /** A TCP server in a guest that says its name and who asked; on another port than 80 again and again. */
   serve(guest: TestGuest, port = 80): void {
     const fd = inNamespace(guest.namespace, () => openListener(guest.address, port, false));
     const server = createServer((socket) => {
       socket.on("error", () => undefined);
-      socket.end(`${guest.name} ${socket.remoteAddress}`);
+      const name = `${guest.name} ${socket.remoteAddress}`;
+      if (port === 80) socket.end(name);
+      else socket.on("data", () => socket.write(name)); // a conversation, as long as the caller likes
     }).listen({ fd });
     this.stack.defer(() => void server.close());
   }
+}
+
+/** A UDP server in a guest that answers with its name. */
+export async function serveUdp(fabric: TestFabric, guest: TestGuest, port: number): Promise<void> {
+  const socket = await openUdp(guest.namespace, guest.address, port);
+  socket.on("message", (_text, { address, port }) => socket.send(guest.name, port, address));
+  fabric.stack.defer(() => void socket.close());
+}
+
+/** A UDP socket inside a namespace; you close it. */
+export async function openUdp(namespace: string, address: Ipv4Address, port: number) {
+  const keepAll = [[0x06, 0, 0, 0xffff]] as const; // BPF: return 65535 bytes
+  const fd = inNamespace(namespace, () => openDatagramSocketFd(address, port, keepAll));
+  const socket = createSocket("udp4");
+  const { promise, resolve } = Promise.withResolvers<void>();
+  socket.bind({ fd }, resolve);
+  await promise;
+  return socket;
 }
 
 /** Where a guest is, for the other nodes. */

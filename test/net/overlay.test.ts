@@ -53,6 +53,7 @@ describe("planOverlay()", () => {
       neighbourAdditions: [
         "neigh replace 10.20.0.4 lladdr 02:67:73:00:00:04 dev br0 nud permanent",
       ],
+      movedAddresses: ["10.20.0.4"],
     });
     expect(planOverlay(entries, nothing)).toEqual({
       bridgeRemovals: [
@@ -62,6 +63,7 @@ describe("planOverlay()", () => {
       bridgeAdditions: [],
       neighbourRemovals: ["neigh del 10.20.0.4 dev br0"],
       neighbourAdditions: [],
+      movedAddresses: ["10.20.0.4"],
     });
   });
 
