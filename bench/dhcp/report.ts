@@ -44,16 +44,19 @@ export function describeMachine(): string {
   return `${date} UTC, ${cpus().length} x ${cpu?.model} (${arch()}), ${gigabytes} GB, Linux ${release()}, Node ${version}`;
 }
 
-const BEGIN = "<!-- results: written by bench/dhcp/run --write -->";
+const beginOf = (bench: string) => `<!-- results: written by bench/${bench}/run --write -->`;
 const END = "<!-- end of results -->";
 
-/** Puts a report into bench/README.md, in place of the one before. */
-export function writeReport(report: string): void {
+/** Puts the report of a bench into bench/README.md, in place of the one before. */
+export function writeReport(report: string, bench = "dhcp"): void {
   const path = join(ROOT, "bench/README.md");
   const text = readFileSync(path, "utf8");
-  const [before] = text.split(BEGIN);
-  const [, after] = text.split(END);
-  writeFileSync(path, `${before}${BEGIN}\n\n${report}\n\n${END}${after}`);
+  const begin = beginOf(bench);
+  const start = text.indexOf(begin);
+  const end = text.indexOf(END, start);
+  if (start < 0 || end < 0) throw new Error(`${path} has no place for results of bench/${bench}`);
+  const [before, after] = [text.slice(0, start), text.slice(end)];
+  writeFileSync(path, `${before}${begin}\n\n${report}\n\n${after}`);
   execFileSync(join(ROOT, "node_modules/.bin/biome"), ["format", "--write", path], {
     stdio: "ignore",
   });

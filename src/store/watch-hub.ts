@@ -1,6 +1,6 @@
 /**
  * Watches that read the history instead of queueing events: a slow reader holds no memory, and each
- * one remembers only the next revision it needs.
+ * one remembers only the next revision it needs. One that sleeps is handed what woke it.
  */
 import { FabricError } from "../model/errors.ts";
 import { type StoreEvent, TXN_BYTES_MAX, TXN_OPS_MAX, type WatchItem } from "./fabric-store.ts";
@@ -15,9 +15,15 @@ const PAGE_BYTES = 2 * TXN_BYTES_MAX;
 
 interface Watcher {
   readonly prefix: string;
+  /** What is before it is delivered, or was never wanted. */
   nextRev: number;
-  /** Set while the watcher has delivered everything and sleeps; called with the first revision that it has not seen. */
-  wake: ((rev: number) => void) | undefined;
+  /** There is something from {@link Watcher.nextRev} on that must be read from the history. */
+  isBehind: boolean;
+  /** What was written since the watcher fell asleep, if that is all that it needs. */
+  fresh: HistoryRow[];
+  freshBytes: number;
+  /** Set while the watcher has delivered everything and sleeps. */
+  wake: (() => void) | undefined;
 }
 
 /** The watches of one store. */
@@ -38,8 +44,8 @@ export class WatchHub {
   /** The oldest revision that a watch has yet to read; undefined if all have read everything. */
   get neededRev(): number | undefined {
     let needed: number | undefined;
-    for (const { wake, nextRev } of this.#watchers) {
-      if (wake !== undefined || nextRev > this.#engine.rev) continue;
+    for (const { isBehind, nextRev } of this.#watchers) {
+      if (!isBehind || nextRev > this.#engine.rev) continue;
       if (needed === undefined || nextRev < needed) needed = nextRev;
     }
     return needed;
@@ -53,17 +59,17 @@ export class WatchHub {
     );
   }
 
-  /** Wakes whoever watches one of the written keys; the rows are in the order of their revisions. */
+  /** Tells whoever watches one of the written keys; the rows are in the order of their revisions. */
   publish(rows: readonly HistoryRow[]): void {
     for (const row of rows) {
-      for (const watcher of this.#watchers.matching(row.key)) watcher.wake?.(row.rev);
+      for (const watcher of this.#watchers.matching(row.key)) tell(watcher, row);
     }
   }
 
   /** Ends every watch, and every later one, with `error`. */
   fail(error: FabricError): void {
     this.#failure = error;
-    for (const watcher of this.#watchers) watcher.wake?.(watcher.nextRev);
+    for (const watcher of this.#watchers) watcher.wake?.();
   }
 
   /**
@@ -75,7 +81,12 @@ export class WatchHub {
     from: number,
     signal: AbortSignal,
   ): AsyncGenerator<readonly WatchItem[], void, undefined> {
-    const watcher: Watcher = { prefix, nextRev: from, wake: undefined };
+    const watcher: Watcher = {
+      ...{ prefix, nextRev: from, isBehind: true },
+      ...{ fresh: [], freshBytes: 0, wake: undefined },
+    };
+    const onAbort = () => watcher.wake?.();
+    signal.addEventListener("abort", onAbort);
     this.#watchers.add(prefix, watcher);
     try {
       yield* this.#deliver(watcher, signal);
@@ -85,6 +96,7 @@ export class WatchHub {
         yield* this.#deliver(watcher, signal);
       }
     } finally {
+      signal.removeEventListener("abort", onAbort);
       this.#watchers.delete(prefix, watcher);
     }
   }
@@ -98,18 +110,10 @@ export class WatchHub {
    */
   async #sleep(watcher: Watcher, signal: AbortSignal): Promise<void> {
     if (signal.aborted || this.#failure !== undefined) return;
-    if (this.#engine.rev >= watcher.nextRev) return;
-    const { promise, resolve } = Promise.withResolvers<void>();
-    watcher.wake = (rev) => {
-      // It has missed nothing before, and so no compaction can have overtaken it while it slept.
-      watcher.nextRev = Math.max(watcher.nextRev, rev);
-      watcher.wake = undefined;
-      resolve();
-    };
-    const onAbort = () => resolve();
-    signal.addEventListener("abort", onAbort, { once: true });
-    await promise;
-    signal.removeEventListener("abort", onAbort);
+    if (watcher.isBehind || watcher.fresh.length > 0) return;
+    await new Promise<void>((resolve) => {
+      watcher.wake = resolve;
+    });
     watcher.wake = undefined;
   }
 
@@ -124,28 +128,57 @@ export class WatchHub {
     }
   }
 
-  /**
-   * Whole revisions only, or undefined (and the watcher moved to the head) if there is nothing to
-   * deliver.
-   */
+  /** Whole revisions only, or undefined if there is nothing to deliver. */
   #nextPage(watcher: Watcher): readonly WatchItem[] | undefined {
     if (this.#failure !== undefined) throw this.#failure;
-    if (watcher.nextRev < this.#engine.compactedRev) throw this.compacted(watcher.nextRev);
+    if (watcher.isBehind) return this.#readPage(watcher);
+    const { fresh } = watcher;
+    if (fresh.length === 0) return undefined;
+    watcher.fresh = [];
+    watcher.freshBytes = 0;
+    watcher.nextRev = fresh.at(-1)!.rev + 1;
+    return watchItems(Map.groupBy(fresh, (row) => row.rev));
+  }
+
+  #readPage(watcher: Watcher): readonly WatchItem[] | undefined {
     const { prefix, nextRev } = watcher;
+    if (nextRev < this.#engine.compactedRev) throw this.compacted(nextRev);
     const limit = { rows: PAGE_ROWS, bytes: PAGE_BYTES };
     const { rows, more } = this.#engine.readChanges(prefix, nextRev, limit);
-    if (rows.length === 0) {
-      watcher.nextRev = Math.max(nextRev, this.#engine.rev + 1);
-      return undefined;
-    }
     const page = Map.groupBy(rows, (row) => row.rev);
-    if (more) page.delete(rows.at(-1)!.rev); // may go on in the next page
-    const items = Array.from(page, ([rev, rowsOfRev]): WatchItem => {
-      return { kind: "events", rev, events: rowsOfRev.map(storeEvent) };
-    });
-    watcher.nextRev = items.at(-1)!.rev + 1;
-    return items;
+    if (more) {
+      const lastRev = rows.at(-1)!.rev;
+      page.delete(lastRev); // may go on in the next page
+      watcher.nextRev = lastRev;
+    } else {
+      watcher.isBehind = false;
+      watcher.nextRev = Math.max(nextRev, this.#engine.rev + 1);
+    }
+    return page.size === 0 ? undefined : watchItems(page);
   }
+}
+
+/** Notes a change for a watcher: a sleeping one is woken with it, a busy one will read it from the history. */
+function tell(watcher: Watcher, row: HistoryRow): void {
+  if (watcher.isBehind || row.rev < watcher.nextRev) return;
+  const { fresh } = watcher;
+  const isAwake = watcher.wake === undefined && fresh.length === 0;
+  const isFull = fresh.length >= PAGE_ROWS || watcher.freshBytes >= PAGE_BYTES;
+  if (isAwake || isFull) {
+    watcher.isBehind = true;
+    watcher.nextRev = fresh[0]?.rev ?? row.rev;
+    watcher.fresh = [];
+    watcher.freshBytes = 0;
+    return;
+  }
+  fresh.push(row);
+  watcher.freshBytes += row.text?.length ?? 0;
+  watcher.wake?.();
+  watcher.wake = undefined;
+}
+
+function watchItems(page: ReadonlyMap<number, readonly HistoryRow[]>): readonly WatchItem[] {
+  return Array.from(page, ([rev, rows]) => ({ kind: "events", rev, events: rows.map(storeEvent) }));
 }
 
 function storeEvent(row: HistoryRow): StoreEvent {

@@ -115,6 +115,8 @@ export class Link {
     const id = this.#nextId++;
     this.#stream.send({ kind: "watch", id, prefix, from });
     let isOver = false;
+    const onAbort = () => this.#takePuller(id)?.resolve(undefined);
+    signal.addEventListener("abort", onAbort);
     try {
       while (true) {
         const page = await this.#page(id, signal);
@@ -126,6 +128,7 @@ export class Link {
       isOver = true; // the server ended it
       throw error;
     } finally {
+      signal.removeEventListener("abort", onAbort);
       if (!isOver && this.#endedBy === undefined) this.#stream.send({ kind: "unwatch", id });
     }
   }
@@ -162,22 +165,7 @@ export class Link {
   #page(id: number, signal: AbortSignal): Promise<readonly WatchItem[] | undefined> {
     return new Promise((resolve, reject) => {
       if (signal.aborted || !this.#takesWatches) return resolve(undefined);
-      const onAbort = () => {
-        this.#pullers.delete(id);
-        resolve(undefined);
-      };
-      signal.addEventListener("abort", onAbort, { once: true });
-      const forget = () => signal.removeEventListener("abort", onAbort);
-      this.#pullers.set(id, {
-        resolve: (page) => {
-          forget();
-          resolve(page);
-        },
-        reject: (error) => {
-          forget();
-          reject(error);
-        },
-      });
+      this.#pullers.set(id, { resolve, reject });
     });
   }
 
