@@ -13,7 +13,7 @@ const KEEP_FOR_WATCHES = 4;
 const EVERY_MS = 10_000;
 
 /** Revisions that are forgotten with one commit, so that the store's other callers wait for milliseconds only. */
-const STEP_REVISIONS = 1000;
+const STEP_REVISIONS = 250;
 
 /** What {@link startCompaction} needs. */
 export interface CompactionOptions {

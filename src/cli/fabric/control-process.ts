@@ -3,7 +3,7 @@ import type { Logger } from "pino";
 import packageJson from "../../../package.json" with { type: "json" };
 import { FabricError } from "../../model/errors.ts";
 import { openSocketPath } from "../../net/socket-path.ts";
-import { serveStore } from "../../store/index.ts";
+import { serveStore, startCompaction } from "../../store/index.ts";
 import { aborted } from "../aborted.ts";
 import { openControlServer } from "../control/control-server.ts";
 import { fabricRoutes } from "../control/running-fabrics.ts";
@@ -42,6 +42,10 @@ export async function runControl(
     openPath: () => openSocketPath(path, STORE_SOCKET),
   });
   const nodeGraceMs = config.nodeTtlSeconds * 1000;
+  using _compaction = startCompaction({
+    store,
+    onFault: (err) => log.warn({ err }, "old history could not be forgotten; it is tried again"),
+  });
   await using managers = startManager({
     ...{ store, fabricId, trace, log, nodeGraceMs },
     vips: config.vips,
