@@ -1,5 +1,6 @@
 /** Images of containers: fetched, checked, and under a disk of each container's own. */
 
+export { guestBoot, imageBootSource } from "./boot-source.ts";
 export { type DiskHeader, decodeDiskHeader } from "./disk-header.ts";
 export type { FetchedFile, FileSource } from "./fetch-file.ts";
 export type { CachedImage, PruneResult } from "./image-cache.ts";
