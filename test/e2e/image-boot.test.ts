@@ -108,13 +108,14 @@ describe.skipIf(skipped)(title, () => {
     await using network = await openScratchNetwork(folder, MAC);
     const vm = await machines.create(
       {
-        ...{ container: `t.${name}_0`, attempt: 1, tapFd: network.tapFd, boot: source },
+        ...{ container: `t.${name}_0`, attempt: 1, boot: source },
         ...{ name: `gs-test-t.${name}_0`, runDirectory, cpus: 1, memoryMib: 256 },
         port: { namespace: "none", name: "tap" },
         vmId: "6f1c6f0e-0000-4000-8000-000000000001",
         hostname: `${name}-0`,
         mac: parseMac(MAC),
       },
+      () => ({ fd: network.tapFd, [Symbol.dispose]: () => undefined }), // the network closes it
       signal,
     );
     const console = async () => await readFile(vm.consolePath, "utf8").catch(() => "");
@@ -147,12 +148,12 @@ describe.skipIf(skipped)(title, () => {
     3 * BOOT_TIMEOUT_MS,
   );
 
-  test.each(["qcow2", "vpc"])(
-    "a %s disk from a URL, whose copy in the cache stays as it was",
-    async (format) => {
-      const file = join(folder, `root.${format}`);
+  test(
+    "a VHD from a URL, whose copy in the cache stays as it was",
+    async () => {
+      const file = join(folder, "root.vhd");
       const raw = join(folder, "root.raw");
-      execFileSync("qemu-img", ["convert", "-f", "raw", "-O", format, raw, file]);
+      execFileSync("qemu-img", ["convert", "-f", "raw", "-O", "vpc", raw, file]);
       const server = await startImageServer({ content: await readFile(file) });
       const image = {
         url: server.url,
@@ -161,7 +162,7 @@ describe.skipIf(skipped)(title, () => {
         initrd: { path: initrd },
         cmdline: "quiet panic=-1",
       };
-      expect((await boot(format, image)).console).toMatch(/image test: hello .* boots=1\r?\n/);
+      expect((await boot("vhd", image)).console).toMatch(/image test: hello .* boots=1\r?\n/);
       const cached = (await images.list()).find((one) => one.sha256 === image.sha256);
       expect(sha256(readFileSync(cached!.path))).toBe(image.sha256);
     },
