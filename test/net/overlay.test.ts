@@ -1,9 +1,12 @@
 import { execFileSync } from "node:child_process";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { formatIpv4, type Ipv4Address, parseIpv4 } from "../../src/model/ipv4-address.ts";
 import { formatMac, type MacAddress } from "../../src/model/mac-address.ts";
+import { ensureNamespace } from "../../src/net/ensure-namespace.ts";
 import { setLiveNodes } from "../../src/net/fence.ts";
+import { namespacePath } from "../../src/net/namespace.ts";
 import { readNetworkCounters } from "../../src/net/nft.ts";
 import { createNodeNamespace, createUnderlay } from "../../src/net/node-network.ts";
 import { attachOverlay, detachOverlay, setPeers } from "../../src/net/overlay.ts";
@@ -20,7 +23,7 @@ import {
   tellAll,
   UNDERLAY_SUBNET,
 } from "./fabric-network.ts";
-import { canMakeNamespaces, ip, ipBatch } from "./namespaces.ts";
+import { canMakeNamespaces, ip, ipBatch, makeNamespace } from "./namespaces.ts";
 
 const NODE_1 = parseIpv4("172.31.0.1");
 const NODE_2 = parseIpv4("172.31.0.2");
@@ -319,6 +322,20 @@ describe.skipIf(!canMakeNamespaces && !process.env["CI"])("overlay (needs root, 
     const nodeNamespace = v1.node.namespace;
     await attachOverlay({ nodeNamespace, vnetNamespace, vni: 78, localAddress: NODE_1 });
     expect(listFdb(v1.namespace)).toEqual([]);
+  });
+
+  test("a namespace whose maker was killed on the way is made anew", async () => {
+    using half = makeNamespace("half");
+    const lo = () => ip("-n", half.name, "link", "show", "lo", "up");
+    expect(await ensureNamespace(half.name)).toBe("adopted");
+    // `ip netns add` makes a file and mounts a namespace on it; `lo` comes up last.
+    ip("-n", half.name, "link", "set", "lo", "down");
+    expect(await ensureNamespace(half.name)).toBe("made");
+    expect(lo()).toContain("LOOPBACK");
+    ip("netns", "del", half.name);
+    writeFileSync(namespacePath(half.name), "");
+    expect(await ensureNamespace(half.name)).toBe("made");
+    expect(lo()).toContain("LOOPBACK");
   });
 
   test("a thousand guests elsewhere are programmed in one go, and one more or less is a small change", async () => {

@@ -150,7 +150,12 @@ describe.skipIf(!canMakeNamespaces && !process.env["CI"])("VIPs (needs root, nft
     expect(await ask(a.namespace, client.address, { waitMs: 200 })).toBe("ETIMEDOUT");
     ip("-n", client.namespace, "route", "add", "10.20.0.0/24", "via", "172.31.0.1");
     expect(await ask(client.namespace, a.address, { waitMs: 200 })).toMatch(/ETIMEDOUT|errno/);
-    // The guest on the other node comes to this one: new flows keep the source address.
+    // The guest on the other node comes to this one: old flows are forgotten, new ones keep the source address.
+    const flowsTo = (guest: string) =>
+      ip("netns", "exec", v1.namespace, "conntrack", "-L", "-f", "ipv4", "--dst-nat")
+        .split("\n")
+        .filter((line) => readFlow(line)?.target === guest);
+    expect(flowsTo("10.20.0.5")).not.toEqual([]);
     await fabric.unplug(v2, b);
     await fabric.plug(v1, b);
     await tellAll(
@@ -160,6 +165,8 @@ describe.skipIf(!canMakeNamespaces && !process.env["CI"])("VIPs (needs root, nft
         [v1, b],
       ],
     );
+    expect(flowsTo("10.20.0.5")).toEqual([]);
+    expect(flowsTo("10.20.0.4")).not.toEqual([]);
     expect(await from(client.namespace)).toEqual(["a 172.31.0.99", "b 172.31.0.99"]);
   });
 
