@@ -52,6 +52,7 @@ export class ComputeAgent implements AsyncDisposable {
   constructor(options: ComputeAgentOptions) {
     const { clock } = options;
     this.#options = options;
+    this.#ready.promise.catch(() => undefined); // run() tells it too
     this.#policy = { ...COMPUTE_POLICY, ...options.policy };
     this.#deadlines = new Deadlines(clock, (waiting) => waiting.due());
     const { startsMax, startSlotMs } = this.#policy;
@@ -71,7 +72,7 @@ export class ComputeAgent implements AsyncDisposable {
 
   /**
    * Resolves when no VM runs here whose container was moved away while no agent was here: the node may say that it is
-   * there. Stays open if {@link run} ends before.
+   * there. Rejects as {@link run}; stays open if its signal aborts before.
    */
   get ready(): Promise<void> {
     return this.#ready.promise;
@@ -83,6 +84,15 @@ export class ComputeAgent implements AsyncDisposable {
    * @throws as the store while following, and as {@link Hypervisor.adopt}
    */
   async run(signal: AbortSignal): Promise<void> {
+    try {
+      await this.#run(signal);
+    } catch (error) {
+      this.#ready.reject(error);
+      throw error;
+    }
+  }
+
+  async #run(signal: AbortSignal): Promise<void> {
     await this.#adopt(signal);
     const { store, node } = this.#options;
     const nics = follow(

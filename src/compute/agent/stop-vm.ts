@@ -1,5 +1,5 @@
 /** Stops a VM: its guest is asked first, twice, and then no more. */
-import type { StopStep, Vm } from "../hypervisor.ts";
+import type { StopStep, Vm, VmExit } from "../hypervisor.ts";
 import { type AgentClock, pause } from "./clock.ts";
 import type { StopManner } from "./decide.ts";
 import type { ComputePolicy } from "./policy.ts";
@@ -15,6 +15,7 @@ export interface StopRequest {
   readonly hurry: AbortSignal;
 }
 
+const BY_ITS_AGENT = "powered off by its agent";
 const STEPS: Readonly<Record<StopStep, string>> = {
   ended: "it had ended by itself",
   acpi: "powered off by its power button",
@@ -30,7 +31,7 @@ const STEPS: Readonly<Record<StopStep, string>> = {
  * @throws as {@link Vm.stop}
  */
 export async function stopVm(request: StopRequest): Promise<string> {
-  const { vm, manner, policy, hurry } = request;
+  const { vm, manner, canAsk, policy, hurry } = request;
   const { quitMs, terminateMs } = policy;
   switch (manner) {
     case "kill":
@@ -38,7 +39,8 @@ export async function stopVm(request: StopRequest): Promise<string> {
     case "switch-off":
       return STEPS[await vm.stop({ quitMs, terminateMs, signal: hurry })];
     case "ask": {
-      if (await endsByItsAgent(request)) return "powered off by its agent";
+      const exit = canAsk ? await awaitItsAgent(request) : undefined;
+      if (exit !== undefined) return exit.kind === "stopped" ? BY_ITS_AGENT : exit.reason;
       const acpiMs = policy.acpiStopMs;
       return STEPS[await vm.stop({ acpiMs, quitMs, terminateMs, signal: hurry })];
     }
@@ -47,11 +49,12 @@ export async function stopVm(request: StopRequest): Promise<string> {
   }
 }
 
-async function endsByItsAgent({ vm, canAsk, policy, clock, hurry }: StopRequest): Promise<boolean> {
-  if (!canAsk) return false;
+/** How it ended, if it did in its time. */
+async function awaitItsAgent(request: StopRequest): Promise<VmExit | undefined> {
+  const { vm, policy, clock, hurry } = request;
   const over = new AbortController();
   const waited = pause(clock, policy.agentStopMs, AbortSignal.any([hurry, over.signal]));
   const exit = await Promise.race([vm.exited, waited.then(() => undefined)]);
   over.abort();
-  return exit?.kind === "stopped";
+  return exit;
 }
