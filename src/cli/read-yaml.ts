@@ -1,17 +1,9 @@
 /** Reads the YAML files that people write, and remembers where each value stands. */
 import { readFileSync } from "node:fs";
-import {
-  type Document,
-  isAlias,
-  isMap,
-  isNode,
-  isScalar,
-  isSeq,
-  LineCounter,
-  parseDocument,
-} from "yaml";
+import { type Document, isAlias, isMap, isNode, isScalar, isSeq, parseDocument } from "yaml";
 import { errorText, FabricError } from "../model/errors.ts";
-import { type Place, type Problem, problemsError, type Source } from "../model/schema.ts";
+import { type Problem, problemsError, type Source } from "../model/schema.ts";
+import { placesIn } from "./text-places.ts";
 
 /** A YAML file as plain values. */
 export interface YamlFile {
@@ -45,13 +37,9 @@ export function readYamlFile(path: string): YamlFile {
  * @throws FabricError ERR_USAGE_FILE naming line and column of all that is wrong
  */
 export function parseYaml(text: string, name: string): YamlFile {
-  const lines = new LineCounter();
-  const placeAt = (offset: number): Place => {
-    const { line, col } = lines.linePos(offset);
-    return { line: Math.max(line, 1), column: Math.max(col, 1) };
-  };
+  const placeAt = placesIn(text);
   try {
-    const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
+    const document = parseDocument(text, { prettyErrors: false, logLevel: "error" });
     const source: Source = {
       name,
       locate: (path, part) => placeAt(findOffset(document, path, part)),
@@ -64,7 +52,7 @@ export function parseYaml(text: string, name: string): YamlFile {
   } catch (error) {
     if (error instanceof FabricError) throw error;
     // Too deep for the parser's recursion, or more aliases than it expands.
-    const message = `${name}: cannot be read as YAML: ${errorText(error)}`;
+    const message = `${name}:1:1: cannot be read as YAML: ${errorText(error)}`;
     throw new FabricError("ERR_USAGE_FILE", message);
   }
 }

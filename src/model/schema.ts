@@ -44,6 +44,8 @@ export interface Source {
    * @param part - `key`: where the name of the path's last part stands
    */
   locate(path: readonly PropertyKey[], part: "key" | "value"): Place | undefined;
+  /** What the place of `path` is called in the text, if it is not called `roles[0].name` there. */
+  describe?(path: readonly PropertyKey[]): string | undefined;
 }
 
 /** Something wrong in a text, and where. */
@@ -86,20 +88,20 @@ export function check<T>(
   if (result.success) return { ok: true, value: result.data };
   const find = (path: readonly PropertyKey[], part: "key" | "value") =>
     typeof source === "string" ? undefined : source.locate(path, part);
+  const describe = (path: readonly PropertyKey[]) =>
+    (typeof source === "string" ? undefined : source.describe?.(path)) ?? formatPath(path);
   const problems = result.error.issues.flatMap((issue): Problem[] => {
     const { path } = issue;
     if (issue.code === "unrecognized_keys") {
       const keys = known.get(formatPath(path)) ?? [];
       return issue.keys.map((key) => ({
         place: find([...path, key], "key"),
-        text: `${formatPath([...path, key])}: ${unknownKeyText(key, keys)}`,
+        text: `${describe([...path, key])}: ${unknownKeyText(key, keys)}`,
       }));
     }
     const isKey = issue.code === "invalid_key";
     const message = isKey ? (issue.issues[0]?.message ?? issue.message) : issue.message;
-    return [
-      { place: find(path, isKey ? "key" : "value"), text: `${formatPath(path)}: ${message}` },
-    ];
+    return [{ place: find(path, isKey ? "key" : "value"), text: `${describe(path)}: ${message}` }];
   });
   return { ok: false, problems };
 }
@@ -114,9 +116,13 @@ export function problemsError(
     return new FabricError(code, `${source}: ${problems.map(({ text }) => text).join("; ")}`);
   }
   const lines = problems
-    .map((problem) => ({ ...problem, file: problem.place?.file ?? source.name }))
-    .toSorted((a, b) => (a.file === b.file ? comparePlaces(a.place, b.place) : 0))
-    .map((problem) => formatProblem(problem, source.name));
+    .map((problem) => ({ problem, file: problem.place?.file ?? source.name }))
+    .toSorted((a, b) => {
+      if (a.file === b.file) return comparePlaces(a.problem.place, b.problem.place);
+      if (a.file === source.name || b.file === source.name) return a.file === source.name ? -1 : 1;
+      return a.file < b.file ? -1 : 1;
+    })
+    .map(({ problem }) => formatProblem(problem, source.name));
   return new FabricError(code, [...new Set(lines)].join("\n"));
 }
 
@@ -127,7 +133,7 @@ export function formatProblem({ place, text }: Problem, file: string): string {
 }
 
 function comparePlaces(a: Place | undefined, b: Place | undefined): number {
-  if (a === undefined || b === undefined) return 0;
+  if (a === undefined || b === undefined) return Number(a !== undefined) - Number(b !== undefined);
   return a.line - b.line || a.column - b.column;
 }
 

@@ -6,7 +6,7 @@ import { z } from "zod";
 import { ImageSchema } from "./image.ts";
 import { formatSubnet, type Ipv4Subnet } from "./ipv4-address.ts";
 import { NameSchema } from "./names.ts";
-import { PortSchema, type Source, SubnetSchema, validate } from "./schema.ts";
+import { check, PortSchema, type Source, SubnetSchema, validate } from "./schema.ts";
 import { findTenantProblems } from "./tenant-rules.ts";
 
 const ROLES_MAX = 100;
@@ -233,6 +233,14 @@ export type UpdatePolicy = TenantDescription["update"];
  */
 export function parseTenant(data: unknown, source: string | Source): TenantDescription {
   return validate(TenantSchema, data, source, "ERR_USAGE_TENANT");
+}
+
+/** Like {@link parseTenant}, for a reader that has problems of its own to add. */
+export function checkTenant(
+  data: unknown,
+  source: string | Source,
+): ReturnType<typeof check<TenantDescription>> {
+  return check(TenantSchema, data, source);
 }
 
 /** The transport that an endpoint's port belongs to. */

@@ -37,7 +37,7 @@ describe("parseYaml()", () => {
     }).join("\n");
     const attempt = () => parseYaml(bomb, "a.yaml");
     expect(attempt).toThrow(expect.objectContaining({ code: "ERR_USAGE_FILE" }));
-    expect(attempt).toThrow("a.yaml: cannot be read as YAML: Excessive alias count");
+    expect(attempt).toThrow("a.yaml:1:1: cannot be read as YAML: Excessive alias count");
   });
 
   test("refuses what is nested too deeply", () => {

@@ -1,7 +1,12 @@
-import { mkdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { parseYaml } from "../../src/cli/read-yaml.ts";
+import { readClassicTenant } from "../../src/cli/tenant-files/classic/classic-tenant.ts";
 import { readTenantFile } from "../../src/cli/tenant-files/read-tenant-file.ts";
+import { FabricError } from "../../src/model/errors.ts";
+import { parseTenant, type TenantDescription } from "../../src/model/tenant.ts";
 import { temporaryFolder } from "../temporary-folder.ts";
 
 /** Writes files, and gives the folder. */
@@ -64,5 +69,161 @@ describe("readTenantFile() of YAML", () => {
     const attempt = () => readTenantFile(join(folder, name === "" ? "folder.yaml" : name));
     expect(attempt).toThrow(expect.objectContaining({ code: "ERR_USAGE_FILE" }));
     expect(attempt).toThrow(message);
+  });
+});
+
+const CSDEF = `<ServiceDefinition name="shop">
+  <WebRole name="web"><ConfigurationSettings><Setting name="Mode" /></ConfigurationSettings></WebRole>
+</ServiceDefinition>`;
+const CSCFG = `<ServiceConfiguration serviceName="shop">
+  <Role name="web"><Instances count="1" /><ConfigurationSettings><Setting name="Mode" value="a" /></ConfigurationSettings></Role>
+</ServiceConfiguration>`;
+
+describe("readTenantFile() of a classic pair", () => {
+  test("finds the partner from either side, and the app beside the definition", () => {
+    const folder = folderOf({
+      "Service.csdef": `\ufeff${CSDEF}`,
+      "Cloud.cscfg": CSCFG,
+      "web/app.json": "{}",
+    });
+    const [definition, configuration] = [
+      join(folder, "Service.csdef"),
+      join(folder, "Cloud.cscfg"),
+    ];
+    for (const path of [definition, configuration]) {
+      const { tenant, ...rest } = readTenantFile(path);
+      expect(tenant.roles[0]).toMatchObject({ app: "./web", settings: { Mode: "a" } });
+      const files = [definition, configuration];
+      expect(rest).toEqual({ folder, warnings: [], source: { kind: "classic", files } });
+    }
+  });
+
+  test("takes the partner of the same name before others", () => {
+    const folder = folderOf({ "a.csdef": CSDEF, "a.cscfg": CSCFG, "b.cscfg": "<no />" });
+    const { source } = readTenantFile(join(folder, "a.csdef"));
+    expect(source.files).toEqual([join(folder, "a.csdef"), join(folder, "a.cscfg")]);
+  });
+
+  test("names the candidates if there are several", () => {
+    const folder = folderOf({ "s.csdef": CSDEF, "Cloud.cscfg": CSCFG, "Local.cscfg": CSCFG });
+    const path = join(folder, "s.csdef");
+    expect(() => readTenantFile(path)).toThrow(
+      `${path} may belong to Cloud.cscfg, Local.cscfg; name the one to use instead`,
+    );
+    expect(readTenantFile(join(folder, "Local.cscfg")).tenant.tenant).toBe("shop");
+  });
+
+  test("says that a partner is missing", () => {
+    const path = join(folderOf({ "s.cscfg": CSCFG }), "s.cscfg");
+    expect(() => readTenantFile(path)).toThrow("has no partner: there is no .csdef file beside it");
+  });
+});
+
+describe("the examples", () => {
+  const EXAMPLES = join(import.meta.dirname, "../../examples");
+
+  test.each([
+    ["hello/tenant.yaml", 1],
+    ["two-tier/tenant.yaml", 3],
+    ["classic/ServiceDefinition.csdef", 3],
+    ["classic/ServiceConfiguration.cscfg", 3],
+  ])("%s has an app for each role and no warning", (file, instances) => {
+    const { tenant, folder, warnings } = readTenantFile(join(EXAMPLES, file));
+    expect(warnings).toEqual([]);
+    expect(tenant.roles.reduce((sum, role) => sum + role.instances, 0)).toBe(instances);
+    for (const { app } of tenant.roles) {
+      expect(existsSync(join(folder, app ?? "none", "app.json"))).toBe(true);
+    }
+  });
+});
+
+/** Changes of a text: a run of characters is replaced by others, some of which the formats know. */
+const change = fc.record({
+  at: fc.double({ min: 0, max: 1, noNaN: true }),
+  length: fc.nat(12),
+  text: fc.oneof(
+    fc.string({ maxLength: 6 }),
+    fc.constantFrom(
+      "<",
+      "/>",
+      '"',
+      "&lt;",
+      "\n",
+      ": ",
+      "- ",
+      "[",
+      "{ }",
+      "*a",
+      "&a ",
+      "0",
+      "-1",
+      "999999",
+    ),
+  ),
+});
+
+function mutate(
+  text: string,
+  changes: readonly { at: number; length: number; text: string }[],
+): string {
+  return changes.reduce((before, { at, length, text }) => {
+    const start = Math.floor(at * before.length);
+    return before.slice(0, start) + text + before.slice(start + length);
+  }, text);
+}
+
+/** Either it is a tenant, which is valid again, or each line of the error names a place inside its file. */
+function expectTenantOrPlaces(
+  read: () => TenantDescription,
+  files: Readonly<Record<string, string>>,
+) {
+  let tenant: TenantDescription;
+  try {
+    tenant = read();
+  } catch (error) {
+    if (!(error instanceof FabricError)) throw error;
+    expect(error.isUsage).toBe(true);
+    for (const line of error.message.split("\n")) {
+      const [, file, row, column] = /^(\S+?):(\d+):(\d+): ./.exec(line) ?? [];
+      expect(files, line).toHaveProperty([file ?? ""]);
+      const lines = files[file!]!.split("\n");
+      expect(Number(row), line).toBeGreaterThanOrEqual(1);
+      expect(Number(row), line).toBeLessThanOrEqual(lines.length);
+      expect(Number(column), line).toBeGreaterThanOrEqual(1);
+      expect(Number(column), line).toBeLessThanOrEqual(lines[Number(row) - 1]!.length + 1);
+    }
+    return;
+  }
+  expect(parseTenant(JSON.parse(JSON.stringify(tenant)), "again")).toEqual(tenant);
+}
+
+describe("a changed tenant file is a tenant or an error that names places in it", () => {
+  const changes = fc.array(change, { minLength: 1, maxLength: 3 });
+
+  test("in YAML", () => {
+    fc.assert(
+      fc.property(changes, (list) => {
+        const text = mutate(YAML, list);
+        const read = () => {
+          const { data, source } = parseYaml(text, "t.yaml");
+          return parseTenant(data, source);
+        };
+        expectTenantOrPlaces(read, { "t.yaml": text });
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  test("in a classic pair", () => {
+    fc.assert(
+      fc.property(changes, changes, fc.nat(2), (one, other, which) => {
+        const csdef = which === 0 ? CSDEF : mutate(CSDEF, one);
+        const cscfg = which === 1 ? CSCFG : mutate(CSCFG, other);
+        const files = { definition: "t.csdef", configuration: "t.cscfg", findApp: () => undefined };
+        const read = () => readClassicTenant(csdef, cscfg, files).tenant;
+        expectTenantOrPlaces(read, { "t.csdef": csdef, "t.cscfg": cscfg });
+      }),
+      { numRuns: 500 },
+    );
   });
 });

@@ -1,5 +1,4 @@
 /** Commands about tenants, containers and nodes of a running fabric. */
-import { dirname, resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { type Command, InvalidArgumentError } from "commander";
 import { z } from "zod";
@@ -111,15 +110,14 @@ function parseSeconds(text: string): number {
 }
 
 async function deploy(file: string, wait: Wait, options: TenantCommandOptions): Promise<void> {
-  const { readYaml } = await import("../read-yaml.ts");
-  const { parseTenant } = await import("../../model/tenant.ts");
-  const tenant = parseTenant(readYaml(file), file);
-  const folder = resolve(dirname(file));
+  const { readTenantFile } = await import("../tenant-files/read-tenant-file.ts");
+  const { tenant, folder, warnings } = readTenantFile(file);
   const request = { method: "POST", path: "/v1/tenants", body: { tenant, folder } } as const;
   const accepted = await ask(request, AcceptedSchema, wait, options);
   const { kind, containers } = accepted;
   const isQuiet = wait.json === true;
   if (!isQuiet) {
+    for (const warning of warnings) options.print(warning);
     const plural = containers.length === 1 ? "" : "s";
     options.print(`${accepted.tenant}: ${kind}, ${containers.length} container${plural}`);
   }
