@@ -13,7 +13,7 @@ const DISK_NAME = /^disk-[0-9a-f]{16}\.qcow2/;
 
 /**
  * Makes ready what a goal boots from. The container's disk is in its folder, named by what the goal says of the image:
- * a restart or a retry goes on with it, a goal with another image begins a new one, and the old one goes.
+ * a restart or a retry goes on with it; a goal with another image begins a new one, and then the old one goes.
  */
 export function imageBootSource(images: ImageStore): PrepareBootSource {
   return async ({ goal, folder, onProgress, signal }) => {
@@ -23,10 +23,10 @@ export function imageBootSource(images: ImageStore): PrepareBootSource {
       return { evidence: {} };
     }
     const name = `disk-${imageIdentity(image)}.qcow2`;
-    await removeDisksBut(images, folder, name);
     await mkdir(folder, { recursive: true, mode: 0o700 });
     const options = { path: join(folder, name), signal, onProgress: progressSum(onProgress) };
     const prepared = await images.prepare(image, options);
+    await removeDisksBut(images, folder, name); // only now: an image that cannot be had costs no disk
     return { boot: guestBoot(prepared), evidence: prepared.evidence };
   };
 }

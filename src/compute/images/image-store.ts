@@ -1,5 +1,6 @@
 /** Images on a node: brings them here, checks them, and lays a disk of its own over them for each container. */
 
+import { resolve } from "node:path";
 import { FabricError } from "../../model/errors.ts";
 import {
   type DiskFormat,
@@ -121,7 +122,7 @@ export interface ImageStore {
 
 /** Opens the store on a cache folder. Nothing needs to be closed. */
 export async function openImageStore(options: ImageStoreOptions): Promise<ImageStore> {
-  const cache = await ImageCache.open(options.cacheDirectory, options.now);
+  const cache = await ImageCache.open(resolve(options.cacheDirectory), options.now);
   return new CachedImageStore(cache, options);
 }
 

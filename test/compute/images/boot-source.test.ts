@@ -54,6 +54,9 @@ describe("imageBootSource()", () => {
       evidence: { image: a.path, imageSource: "local", format: "raw", diskBytes: 65_536 },
     });
     expect((await prepare(a)).evidence).toMatchObject({ imageSource: "kept disk" });
+    const missing = { path: join(root, "missing") };
+    await expect(prepare(missing)).rejects.toMatchObject({ code: "ERR_IMAGE_FILE" });
+    expect(disks()).toEqual([`disk-${imageIdentity(a)}.qcow2`]);
     await prepare(b);
     expect(disks()).toEqual([`disk-${imageIdentity(b)}.qcow2`]);
     await prepare();

@@ -1,5 +1,5 @@
 /** Downloads from a real HTTP server that cuts, stalls, changes and redirects. */
-import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, statfsSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import {
@@ -157,6 +157,21 @@ describe("a download", () => {
       code: "ERR_IMAGE_DOWNLOAD",
       message: `Cannot download ${origin}${path}: ${reason}`,
     });
+  });
+
+  test("that has no room, or is larger than any image, is not begun", async () => {
+    const cache = temporaryFolder("images");
+    const { bavail, bsize } = statfsSync(cache);
+    const announcedBytes = Math.min(bavail * bsize, 2 ** 38 + 1); // all that is free, and some must stay free
+    const server = await startImageServer({ announcedBytes });
+    const store = await openStore(cache);
+    await expect(fetchFrom(store, { url: server.url })).rejects.toMatchObject({
+      code: announcedBytes > 2 ** 38 ? "ERR_IMAGE_DOWNLOAD" : "ERR_IMAGE_SPACE",
+    });
+    server.served.announcedBytes = 2 ** 38 + 1;
+    await expect(fetchFrom(store, { url: server.url })).rejects.toThrow(
+      "it is larger than 256 GiB",
+    );
   });
 
   test("follows a redirect, and names a refused connection", async () => {

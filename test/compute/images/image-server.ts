@@ -13,6 +13,8 @@ export interface ServedImage {
   ranges: boolean;
   /** Ignores If-Range, as some servers do. */
   ignoresIfRange?: boolean;
+  /** Says that the whole has so many bytes. */
+  announcedBytes?: number;
   /** No Content-Length. */
   chunked?: boolean;
   /** The next answers: cut after so many bytes of the body, or silent after them, or a status instead. */
@@ -102,7 +104,7 @@ function answer(
   note(start === undefined ? 200 : 206);
   response.writeHead(start === undefined ? 200 : 206, {
     ...validators,
-    ...(served.chunked !== true && { "content-length": body.length }),
+    ...(served.chunked !== true && { "content-length": served.announcedBytes ?? body.length }),
     ...(start !== undefined && { "content-range": `bytes ${start}-${total - 1}/${total}` }),
   });
   const cutAfter = fault && "cutAfter" in fault ? fault.cutAfter : undefined;
