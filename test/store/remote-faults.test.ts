@@ -121,7 +121,7 @@ describe("a server that is killed and started again", () => {
     const { path, file } = serverFiles();
     const server = await startServer(file, path);
     const client = openClient(path);
-    const lease = await client.lease(1000);
+    const lease = await client.lease(3000); // longer than the client may wait to connect
     await client.txn({ success: [{ kind: "put", key: "/n", value: 1, lease: lease.id }] });
     let isLost = false;
     void lease.lost.then(() => {
@@ -129,7 +129,7 @@ describe("a server that is killed and started again", () => {
     });
     await server.kill();
     await startServer(file, path);
-    await new Promise((resolve) => setTimeout(resolve, 1500));
+    await new Promise((resolve) => setTimeout(resolve, 3500));
     expect((await client.get("/n")).kv).toMatchObject({ lease: lease.id });
     expect(isLost).toBe(false);
     await lease.revoke();
@@ -183,7 +183,7 @@ describe("a server that is away", () => {
     const server = await startServer(file, path);
     const states: string[] = [];
     const client = openClient(path, {
-      silenceMs: 1500,
+      silenceMs: 3000,
       onConnection: (state) => void states.push(state),
     });
     await client.txn(put("/a", 1));
@@ -234,8 +234,8 @@ describe("a server that is away", () => {
 describe("the lease of a client", () => {
   test("lives on while the client does, far beyond its time to live", async () => {
     const { path, local } = await serveHere();
-    const holder = await startHolder(path, { ttlMs: 300, key: "/n" });
-    await new Promise((resolve) => setTimeout(resolve, 1500));
+    const holder = await startHolder(path, { ttlMs: 1000, key: "/n" });
+    await new Promise((resolve) => setTimeout(resolve, 3000));
     expect((await local.get("/n")).kv).toMatchObject({ lease: holder.lease, modRev: 1 });
   });
 

@@ -11,6 +11,9 @@ import {
   type ServerMessage,
 } from "./protocol.ts";
 
+/** Calls that may wait for their answers. */
+export const CALLS_MAX = 16_384;
+
 /** Longest time between two pings; a lease with a short time to live asks for more. */
 const PING_MS = 1000;
 
@@ -90,6 +93,9 @@ export class Link {
    */
   call(call: Call): Promise<unknown> {
     if (this.#endedBy !== undefined) return Promise.reject(unavailable(this.#endedBy));
+    if (this.#calls.size >= CALLS_MAX) {
+      return Promise.reject(unavailable(new Error(`${CALLS_MAX} calls wait for an answer`)));
+    }
     const id = this.#nextId++;
     return new Promise((resolve, reject) => {
       this.#calls.set(id, { kind: call.kind, resolve, reject });

@@ -5,10 +5,19 @@ import type { ListResult, WatchItem } from "../fabric-store.ts";
 import type { LocalStore } from "../local-store.ts";
 import { FrameStream } from "./frame-stream.ts";
 import { HeldLeases } from "./held-leases.ts";
-import { type ClientMessage, PROTOCOL_VERSION, type Request, sentError } from "./protocol.ts";
+import {
+  type ClientMessage,
+  PROTOCOL_VERSION,
+  READS,
+  type Request,
+  sentError,
+} from "./protocol.ts";
 
 /** Requests of one client that are worked on at a time; the next ones stay in its socket. */
 export const REQUESTS_MAX = 1024;
+
+/** Of these, calls that change nothing: their answers may be long, and none is made before there is room for it. */
+export const READS_MAX = 16;
 
 /** Octets that may wait for one client to read them, before its next requests stay in its socket. */
 export const WAITING_BYTES_MAX = 4 * 1024 * 1024;
@@ -47,7 +56,10 @@ export class ServedConnection {
   readonly #ending = new Set<Promise<unknown>>();
   /** Received, and not yet begun. */
   #backlog: { readonly kind: string }[] = [];
+  /** What is before it in the backlog was begun. */
+  #backlogStart = 0;
   #requestCount = 0;
+  #readCount = 0;
   #session: string | undefined;
   #closed = false;
 
@@ -97,22 +109,27 @@ export class ServedConnection {
   }
 
   #isBusy(): boolean {
-    return this.#requestCount >= REQUESTS_MAX || this.#stream.waitingBytes > WAITING_BYTES_MAX;
+    const isFull = this.#requestCount >= REQUESTS_MAX || this.#readCount >= READS_MAX;
+    return isFull || this.#stream.waitingBytes > WAITING_BYTES_MAX;
   }
 
   /** Begins what can be begun. A client whose messages must wait is not read from. */
   #work(): void {
-    let done = 0;
-    while (done < this.#backlog.length && !this.#closed && !this.#isBusy()) {
+    while (this.#backlogStart < this.#backlog.length && !this.#closed && !this.#isBusy()) {
       try {
-        this.#handle(this.#backlog[done++] as ClientMessage);
+        this.#handle(this.#backlog[this.#backlogStart++] as ClientMessage);
       } catch (error) {
         this.#fault(error);
       }
     }
-    this.#backlog.splice(0, done);
     if (this.#closed) return;
-    if (this.#backlog.length > 0 || this.#isBusy()) this.#socket.pause();
+    if (this.#backlogStart < this.#backlog.length) {
+      this.#socket.pause();
+      return;
+    }
+    this.#backlog = [];
+    this.#backlogStart = 0;
+    if (this.#isBusy()) this.#socket.pause();
     else this.#socket.resume();
   }
 
@@ -157,7 +174,9 @@ export class ServedConnection {
 
   #answer(request: Exclude<Request, { kind: "watch" }>): void {
     const { id } = request;
+    const isRead = READS.has(request.kind);
     this.#requestCount++;
+    if (isRead) this.#readCount++;
     this.#call(request)
       .then(
         (result) => this.#stream.sendText(`{"kind":"answer","id":${id},"result":${result}}`),
@@ -165,6 +184,7 @@ export class ServedConnection {
       )
       .finally(() => {
         this.#requestCount--;
+        if (isRead) this.#readCount--;
         if (this.#backlog.length > 0 || this.#socket.isPaused()) this.#work();
       })
       .catch((error: unknown) => this.#fault(error));
