@@ -81,6 +81,9 @@ export function bootpDatagramFilter(op: number): BpfInstruction[] {
 /** Keeps nothing: for a socket that only has to exist. */
 export const DROP_ALL: readonly BpfInstruction[] = [[RET, 0, 0, 0]];
 
+/** Keeps all of every packet. */
+export const ACCEPT_ALL: readonly BpfInstruction[] = [[RET, 0, 0, 0xffff]];
+
 /** Lays a program out as `struct sock_filter`s: 8 bytes each, host byte order. */
 export function encodeBpf(program: readonly BpfInstruction[]): Buffer {
   const bytes = Buffer.alloc(program.length * 8);

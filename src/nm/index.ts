@@ -1,5 +1,7 @@
 export type { BindingTable } from "./binding-table.ts";
 export { type BindingsSource, readBindings } from "./bindings-file.ts";
+export { answerDns } from "./dns/dns-responder.ts";
+export { internalDomain, NameZone } from "./dns/name-zone.ts";
 export { EndpointManager, type EndpointManagerOptions } from "./endpoint-manager.ts";
 export { type ProbeResult, probeEndpoint } from "./endpoint-probe.ts";
 export {

@@ -29,6 +29,7 @@ import { inNamespace } from "../net/namespace.ts";
 import { applyPortFilter, type FilteredPort } from "../net/port-filter.ts";
 import { createVnetBridge, openPort, VNET_BRIDGE } from "../net/vnet-bridge.ts";
 import { type FabricStore, follow } from "../store/index.ts";
+import { internalDomain } from "./dns/name-zone.ts";
 
 const LEASE_SECONDS = 86_400;
 const MTU_BYTES = 1500;
@@ -218,7 +219,8 @@ export class NetworkAgent implements AsyncDisposable {
     const profile = createOptionProfile({
       subnet,
       gateway,
-      dns: [],
+      dns: [WIRE_SERVER_ADDRESS],
+      domain: internalDomain(goal.tenant),
       leaseSeconds: LEASE_SECONDS,
       mtu: MTU_BYTES,
       wireServer: WIRE_SERVER_ADDRESS,

@@ -52,7 +52,7 @@ export function startNode(options: NodeOptions): FabricNode {
     namespacePrefix: prefix,
     canFilter: options.canFilter,
     startServices: (vnet) =>
-      startVnet({ vnet, agent, reach, poller, log, views, signal: stop.signal }),
+      startVnet({ store, vnet, agent, reach, poller, log, views, signal: stop.signal }),
     onProgrammed: ({ container, mac, address }, status) => {
       if (status.kind !== "programmed") return;
       const { port, filter } = status;

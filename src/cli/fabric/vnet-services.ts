@@ -7,6 +7,7 @@ import { type Ipv4Address, parseIpv4 } from "../../model/ipv4-address.ts";
 import { listLinks } from "../../net/iproute.ts";
 import type { Poller } from "../../net/poller.ts";
 import { type NodeVnet, probeEndpoint } from "../../nm/index.ts";
+import type { FabricStore } from "../../store/index.ts";
 import { createChain, Journal, loadChain } from "../../wds/index.ts";
 import type { WireContainer, WireObserver } from "../../wireserver/index.ts";
 import { type Reach, reachByContact, reachByExchange } from "../boot-milestones.ts";
@@ -14,6 +15,7 @@ import type { DhcpNetworkView } from "../dhcp/network-view.ts";
 import { type NetworkServices, startNetworkServices } from "../network-services.ts";
 import { wireContainerOf } from "../wire-view.ts";
 import { writeLogTo } from "../write-log.ts";
+import { startDns } from "./dns-service.ts";
 
 const PROBE_INTERVAL_MS = 200;
 /** Of the decision journal of a VNET, whose ports are its NICs. */
@@ -21,6 +23,7 @@ const VNET_JOURNAL = { clients: 1_024, strangers: 256 };
 
 /** What {@link startVnet} needs. */
 export interface VnetParts {
+  readonly store: FabricStore;
   readonly vnet: NodeVnet;
   readonly agent: ComputeAgent;
   readonly reach: Reach;
@@ -47,25 +50,34 @@ export async function startVnet(parts: VnetParts): Promise<NetworkServices> {
   );
   const chain = createChain(plugins);
   const journal = new Journal({ now: Date.now, seed: randomInt(2 ** 32), ...VNET_JOURNAL });
-  const services = await startNetworkServices({
-    namespace: vnet.namespace,
-    interfaceName: vnet.bridge,
-    poller,
-    admit: chain.admit,
-    decide: chain.decide,
-    observe: (event) => {
-      journal.observe(event);
-      chain.observe(event);
-    },
-    directory: { findByAddress: (address) => findWireContainer(parts, address) },
-    observer: observeGuests(parts),
-    log,
-    onExchange: (event) => {
-      const { container } = event;
-      if (!reachByExchange(reach, event) || container === undefined) return;
-      agent.leased(container).catch((err: unknown) => log.error({ err }, "status not recorded"));
-    },
-  });
+  await using opened = new AsyncDisposableStack();
+  const services = opened.use(
+    await startNetworkServices({
+      namespace: vnet.namespace,
+      interfaceName: vnet.bridge,
+      poller,
+      admit: chain.admit,
+      decide: chain.decide,
+      observe: (event) => {
+        journal.observe(event);
+        chain.observe(event);
+      },
+      directory: { findByAddress: (address) => findWireContainer(parts, address) },
+      observer: observeGuests(parts),
+      log,
+      onExchange: (event) => {
+        const { container } = event;
+        if (!reachByExchange(reach, event) || container === undefined) return;
+        agent.leased(container).catch((err: unknown) => log.error({ err }, "status not recorded"));
+      },
+    }),
+  );
+  opened.use(
+    await startDns({
+      ...{ store: parts.store, vnet: vnet.vnet, tenant: tenantOf(vnet), namespace: vnet.namespace },
+      onError: (err) => log.error({ err }, "DNS of a VNET ended"),
+    }),
+  );
   services.ended.catch(() => undefined); // logged by the services; the other VNETs go on
   const { counters, readSocketCounters } = services;
   views.set(vnet.vnet, {
@@ -75,13 +87,14 @@ export async function startVnet(parts: VnetParts): Promise<NetworkServices> {
     listInterfaces: async () =>
       new Map((await listLinks(vnet.namespace)).map(({ ifindex, name }) => [ifindex, name])),
   });
-  return {
-    ...services,
-    [Symbol.asyncDispose]: () => {
-      views.delete(vnet.vnet);
-      return services[Symbol.asyncDispose]();
-    },
-  };
+  opened.defer(() => void views.delete(vnet.vnet));
+  const kept = opened.move();
+  return { ...services, [Symbol.asyncDispose]: () => kept.disposeAsync() };
+}
+
+/** A VNET is called TENANT.NAME. */
+function tenantOf({ vnet }: NodeVnet): string {
+  return vnet.split(".")[0] ?? vnet;
 }
 
 function findWireContainer(
