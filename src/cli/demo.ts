@@ -17,6 +17,7 @@ import { openControlServer } from "./control/control-server.ts";
 import { type FabricInfo, fabricRoutes } from "./control/running-fabrics.ts";
 import { type DataFolder, openDataFolder } from "./data-folder.ts";
 import { dhcpRoutes } from "./dhcp/routes.ts";
+import { openImages } from "./fabric/images.ts";
 import { type Fabric, startFabric } from "./fabric.ts";
 import { chooseHypervisor, type HypervisorChoice } from "./hypervisor-choice.ts";
 import { createMetrics, metricsRoutes } from "./metrics/metrics.ts";
@@ -59,7 +60,6 @@ export async function runDemo(options: DemoOptions): Promise<void> {
   const prefix = `gs-${data.fabricId}-`;
   const { print } = options;
   for (const line of deployments.flatMap(({ warnings }) => warnings)) print(line);
-  for (const line of deployments.flatMap(unusedImages)) print(line);
   for (const item of await removeLeftovers(prefix))
     print(`removed what an earlier run left: ${item}`);
   await resetStore(data);
@@ -68,15 +68,6 @@ export async function runDemo(options: DemoOptions): Promise<void> {
   } finally {
     await removeLeftovers(prefix);
   }
-}
-
-function unusedImages({ tenant }: Deployment): string[] {
-  return tenant.roles
-    .filter(({ image }) => image !== undefined)
-    .map(({ name, image }) => {
-      const what = image?.path ?? image?.url ?? "(a kernel)";
-      return `${tenant.tenant}: image ${what} of role ${name} is not used; it boots goalstate's own`;
-    });
 }
 
 /** Before anything is started, so that the line names the files. */
@@ -114,6 +105,7 @@ async function bringUp(
   }
   await using fabric = await startFabric({
     ...{ prefix, hypervisor, canFilter, log },
+    images: await openImages(options.cacheFolder),
     store: data.store,
     fabricId: data.fabricId,
     folder: data.path,

@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import type { Logger } from "pino";
 import packageJson from "../../package.json" with { type: "json" };
-import type { ComputeManager, Hypervisor } from "../compute/index.ts";
+import type { ComputeManager, Hypervisor, ImageStore } from "../compute/index.ts";
 import { keys, type NodeStatus } from "../model/documents.ts";
 import type { FabricStore } from "../store/index.ts";
 import type { BootTrace } from "../trace/index.ts";
@@ -21,6 +21,7 @@ export interface FabricOptions {
   /** The data folder. */
   readonly folder: string;
   readonly hypervisor: Hypervisor;
+  readonly images: ImageStore;
   readonly canFilter: boolean;
   readonly log: Logger;
 }

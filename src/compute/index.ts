@@ -31,6 +31,7 @@ export {
   findQemu,
   openQemuMachines,
 } from "./hypervisors/qemu/index.ts";
+export { type ImageStore, imageBootSource, openImageStore } from "./images/index.ts";
 export { removeLeftovers, removeNamespace } from "./leftovers.ts";
 export {
   ComputeManager,

@@ -41,10 +41,6 @@ export async function runControl(
     ...{ store, onFault },
     openPath: () => openSocketPath(path, STORE_SOCKET),
   });
-  using _compaction = startCompaction({
-    store,
-    onFault: (err) => log.error({ err }, "the store could not be compacted"),
-  });
   const nodeGraceMs = config.nodeTtlSeconds * 1000;
   using _compaction = startCompaction({
     store,

@@ -13,6 +13,7 @@ import { findFabricId } from "../data-folder.ts";
 import { chooseHypervisor, type HypervisorChoice } from "../hypervisor-choice.ts";
 import { requireRoot } from "../require-root.ts";
 import { openTrace } from "./control-plane.ts";
+import { openImages } from "./images.ts";
 import { startNode } from "./node.ts";
 
 /** File in the data folder at which node processes reach the store of the control process. */
@@ -62,6 +63,7 @@ export async function runNode(options: NodeProcessOptions): Promise<void> {
   await using started = await startNode({
     ...{ store, trace, node, hypervisor, log },
     vmsAtEnd: "leave",
+    images: await openImages(options.cacheFolder),
     prefix: `gs-${fabricId}-${node}-`,
     runDirectory: join(folder, "run"),
     canFilter: findProgram("nft", options.searchPath) !== undefined,

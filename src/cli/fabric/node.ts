@@ -1,6 +1,13 @@
 /** A node: its agents, and what answers its guests. In a process of its own, or inside the demo. */
 import type { Logger } from "pino";
-import { ComputeAgent, type Hypervisor, systemClock } from "../../compute/index.ts";
+import {
+  ComputeAgent,
+  type Hypervisor,
+  type ImageStore,
+  imageBootSource,
+  type PrepareBootSource,
+  systemClock,
+} from "../../compute/index.ts";
 import { Poller } from "../../net/poller.ts";
 import { NetworkAgent } from "../../nm/index.ts";
 import type { FabricStore } from "../../store/index.ts";
@@ -19,6 +26,8 @@ export interface NodeOptions {
   /** Where each container has a folder of its own. */
   readonly runDirectory: string;
   readonly hypervisor: Hypervisor;
+  /** Where roles with an image get it from. */
+  readonly images: ImageStore;
   readonly canFilter: boolean;
   /** What becomes of its VMs when it is disposed. */
   readonly vmsAtEnd: "stop" | "leave";
@@ -43,6 +52,7 @@ export function startNode(options: NodeOptions): FabricNode {
   const agent = new ComputeAgent({
     ...{ store, trace, onError, node },
     hypervisor: options.hypervisor,
+    prepareSource: bootSourceFor(options),
     namePrefix: prefix,
     runDirectory: options.runDirectory,
     clock: systemClock(Date.now),
@@ -73,4 +83,12 @@ export function startNode(options: NodeOptions): FabricNode {
       await networkAgent[Symbol.asyncDispose]();
     },
   };
+}
+
+/** A guest that is a network namespace boots nothing: its image is named in the trace, and not used. */
+function bootSourceFor({ hypervisor, images }: NodeOptions): PrepareBootSource {
+  if (hypervisor.kind === "qemu") return imageBootSource(images);
+  return async ({ goal }) => ({
+    evidence: goal.image === undefined ? {} : { image: "not used by network namespaces" },
+  });
 }
