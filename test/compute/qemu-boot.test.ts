@@ -20,7 +20,9 @@ import type {
   QemuMachines,
 } from "../../src/compute/hypervisors/qemu/index.ts";
 import { findQemu, openQemuMachines } from "../../src/compute/hypervisors/qemu/index.ts";
+import { createQcow2Over } from "../../src/compute/images/qemu-img.ts";
 import type { VmSpec } from "../../src/compute/index.ts";
+import { writeProvisioningDisc } from "../../src/compute/provisioning-disc.ts";
 import { parseMac } from "../../src/model/mac-address.ts";
 import { makeNamespace } from "../net/namespaces.ts";
 import { adoptAndCheck, expectNothingLeft, killAgent, startAgent } from "./adoption.ts";
@@ -157,6 +159,31 @@ describe.skipIf(skipped)(title, () => {
     BOOT_TIMEOUT_MS,
   );
 
+  test("the firmware boots a guest's own disk, which lies on a read-only one", async () => {
+    await using network = await openScratchNetwork(folder, MAC);
+    const spec = await specFor("t.disk_0", { folder, image });
+    const base = { path: join(folder, "base.img"), format: "raw" } as const;
+    await writeFile(base.path, bootSector("BOOTED FROM DISK"), { mode: 0o400 });
+    const path = join(spec.runDirectory, "disk.qcow2");
+    const { signal } = new AbortController();
+    await createQcow2Over(base, { path, virtualBytes: 2 ** 20, signal });
+    const provisioningDisc = join(spec.runDirectory, "provisioning.iso");
+    await writeProvisioningDisc({ file: provisioningDisc, ovfEnvironment: "<Environment/>" });
+    const disk = { path, format: "qcow2", backing: base } as const;
+    const vm = await hypervisor.create(
+      { ...spec, boot: { kind: "disk", disk }, provisioningDisc },
+      tapOf(network),
+      AbortSignal.timeout(BOOT_TIMEOUT_MS),
+    );
+    try {
+      await expect
+        .poll(() => readFile(vm.consolePath, "utf8"), { timeout: 30_000 })
+        .toContain("BOOTED FROM DISK");
+    } finally {
+      await vm.stop();
+    }
+  }, 45_000);
+
   test("create() tells QEMU's own words when it cannot start", async () => {
     await using network = await openScratchNetwork(folder, MAC);
     const spec = await specFor("t.bad_0", { folder, image });
@@ -214,6 +241,21 @@ async function specFor(
     hostname: "web-0",
     mac: parseMac(MAC),
   };
+}
+
+/** A master boot record that writes `text` to the first serial line and stops. */
+function bootSector(text: string): Buffer {
+  const code = Buffer.from([
+    ...[0xfc, 0x31, 0xc0, 0x8e, 0xd8], // cld; xor ax, ax; mov ds, ax
+    ...[0xbe, 0x20, 0x7c, 0xba, 0xf8, 0x03], // mov si, 0x7c20; mov dx, 0x3f8
+    ...[0xac, 0x84, 0xc0, 0x74, 0x03, 0xee, 0xeb, 0xf8], // next: lodsb; test al, al; jz end; out dx, al; jmp next
+    ...[0xf4, 0xeb, 0xfd], // end: hlt; jmp end
+  ]);
+  const sector = Buffer.alloc(512);
+  code.copy(sector);
+  sector.write(text, 0x20, "latin1");
+  sector.writeUInt16LE(0xaa55, 510);
+  return sector;
 }
 
 /** No capability, now or later, and no other user's groups. */
