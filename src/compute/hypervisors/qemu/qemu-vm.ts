@@ -1,7 +1,7 @@
 /** One QEMU process and the connection to its monitor: how it ended, and its end by steps. */
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
-import { createConnection } from "node:net";
+import { createConnection, type Socket } from "node:net";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { openSocketPath } from "../../../net/socket-path.ts";
@@ -120,9 +120,7 @@ export class QemuVm implements Vm {
 
   async #connect(signal: AbortSignal): Promise<QmpClient> {
     if (this.#qmp?.isClosed === false) return this.#qmp;
-    using path = openSocketPath(this.#folder, RUN_FILES.monitor);
-    const stream = createConnection({ path: path.path, signal });
-    await once(stream, "connect", { signal });
+    const stream = await connectMonitor(this.#folder, signal);
     const onEvent = (event: QmpEvent): void => this.#note(event);
     this.#qmp = await QmpClient.open({ stream, onEvent, signal });
     // Of a process that is not our child, this is the first news of its end.
@@ -154,6 +152,9 @@ export class QemuVm implements Vm {
       case "guest-reset": // a kernel that panics resets the machine
         return { kind: "failed", reason: "the guest reset itself; its console says why" };
       default: {
+        if (end.kind === "exit" && end.code === 0 && this.#shutdownReason === undefined) {
+          return { kind: "stopped" }; // its words did not reach us
+        }
         const how = end.kind === "exit" ? ` with ${end.signal ?? `exit code ${end.code}`}` : "";
         return { kind: "failed", reason: `QEMU ended${how}: ${this.#logTail() || "no message"}` };
       }
@@ -167,6 +168,19 @@ export class QemuVm implements Vm {
     } catch {
       return "";
     }
+  }
+}
+
+/** The signal is for the connecting only: a connection that stands outlives it. */
+async function connectMonitor(folder: string, signal: AbortSignal): Promise<Socket> {
+  using socketPath = openSocketPath(folder, RUN_FILES.monitor);
+  const stream = createConnection(socketPath.path);
+  try {
+    await once(stream, "connect", { signal });
+    return stream;
+  } catch (error) {
+    stream.destroy();
+    throw error;
   }
 }
 
