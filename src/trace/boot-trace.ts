@@ -18,7 +18,7 @@ import {
 export const BOOTS_KEPT = 5;
 
 /** Most keys deleted at once, so that the transaction stays within the store's limit. */
-const DELETES_MAX = 90;
+const DELETES_MAX = 80;
 
 /** What was seen that proves the milestone: addresses, identifiers, versions. */
 export type Evidence = Readonly<Record<string, string | number>>;
@@ -30,6 +30,12 @@ export interface TimelineEntry {
   readonly atMs: number;
   /** Since the boot started. */
   readonly sinceStartMs: number;
+  readonly evidence: Evidence;
+}
+
+/** A milestone and what proves it. */
+export interface Reached {
+  readonly milestone: Milestone;
   readonly evidence: Evidence;
 }
 
@@ -55,8 +61,10 @@ export interface BootTrace {
    * Opens a new boot: all milestones can be reached again. From the call on, {@link
    * BootTrace.reach} means the new boot; the promise says its number (or undefined, after
    * `onError`) once it is stored.
+   *
+   * @param reached - milestones that it begins with, stored with it in one write
    */
-  startBoot(container: string): Promise<number | undefined>;
+  startBoot(container: string, reached?: readonly Reached[]): Promise<number | undefined>;
   /**
    * Takes up a boot that another process started: from the call on, {@link BootTrace.reach} means this one. Of the
    * present boot's number, it does nothing. Resolves when memory knows what the boot has reached; a failure goes to
@@ -132,14 +140,19 @@ class StoreBootTrace implements BootTrace {
     this.#onError = onError ?? (() => {});
   }
 
-  async startBoot(container: string): Promise<number | undefined> {
+  async startBoot(
+    container: string,
+    reached: readonly Reached[] = [],
+  ): Promise<number | undefined> {
     const atMs = this.#now();
     const previous = this.#boots.get(container)?.stored;
     const stored = this.#guard(container, async () => {
       await previous;
-      return this.#storeStart(container, atMs);
+      return this.#storeStart(container, atMs, reached);
     });
-    return (await this.#begin(container, stored).stored)?.number;
+    const boot = this.#begin(container, stored);
+    for (const { milestone } of reached) boot.reached |= 1 << milestoneIndex(milestone);
+    return (await stored)?.number;
   }
 
   async joinBoot(container: string, number: number): Promise<void> {
@@ -229,7 +242,7 @@ class StoreBootTrace implements BootTrace {
       const { kvs } = await this.#store.list(containerPrefix(container));
       const number = latestBoot(kvs);
       const start = kvs.find((kv) => kv.key === startKey(container, number));
-      if (start === undefined) return this.#storeStart(container, atMs);
+      if (start === undefined) return this.#storeStart(container, atMs, []);
       return { number, startedAtMs: readDocument(start, milestoneSchema).atMs };
     });
     return this.#begin(container, stored);
@@ -244,15 +257,26 @@ class StoreBootTrace implements BootTrace {
     return boot;
   }
 
-  async #storeStart(container: string, atMs: number): Promise<StoredBoot> {
+  async #storeStart(
+    container: string,
+    atMs: number,
+    reached: readonly Reached[],
+  ): Promise<StoredBoot> {
     const { kvs } = await this.#store.list(containerPrefix(container));
     const number = latestBoot(kvs) + 1;
     const old = kvs.filter((kv) => (findTraceKey(kv.key)?.boot ?? 0) <= number - BOOTS_KEPT);
     const key = startKey(container, number);
-    const value = { atMs, sinceStartMs: 0, evidence: {} };
+    const at = { atMs, sinceStartMs: 0 };
     await this.#store.txn({
       compare: [{ key, modRev: 0 }],
-      success: [{ kind: "put", key, value }, ...old.slice(0, DELETES_MAX).map(deleteOf)],
+      success: [
+        { kind: "put", key, value: { ...at, evidence: {} } },
+        ...reached.map(({ milestone, evidence }): Operation => {
+          const step = traceKey({ container, boot: number, step: milestone });
+          return { kind: "put", key: step, value: { ...at, evidence } };
+        }),
+        ...old.slice(0, DELETES_MAX).map(deleteOf),
+      ],
     });
     return { number, startedAtMs: atMs };
   }

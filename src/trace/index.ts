@@ -5,6 +5,7 @@ export {
   createBootTrace,
   type Evidence,
   type FollowedMilestone,
+  type Reached,
   type TimelineEntry,
 } from "./boot-trace.ts";
 export { findLastMilestone } from "./last-milestone.ts";

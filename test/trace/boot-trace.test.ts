@@ -42,6 +42,18 @@ describe("createBootTrace()", () => {
     expect((await store.status()).rev).toBe(3);
   });
 
+  test("a boot that begins with milestones is one write, and they are not stored again", async () => {
+    const { store, trace } = setUp();
+    const evidence = { node: "n1" };
+    expect(await trace.startBoot("c", [{ milestone: "placed", evidence }])).toBe(1);
+    trace.reach("c", "placed", { node: "other" });
+    await trace.settled();
+    expect((await store.status()).rev).toBe(1);
+    expect(await trace.timeline("c")).toEqual([
+      { milestone: "placed", atMs: 1_000, sinceStartMs: 0, evidence },
+    ]);
+  });
+
   test("a new boot starts empty and at once; old boots are deleted", async () => {
     const { store, trace } = setUp();
     for (let n = 1; n <= BOOTS_KEPT + 2; n++) {

@@ -1,6 +1,7 @@
 /** Writes containers' goals: each in one transaction with its placement and its NIC, and only over what we know. */
 import { asDocument, type ContainerGoal, keys } from "../../model/documents.ts";
 import { deleteKeys, type KeyValue, type Operation } from "../../store/index.ts";
+import type { Reached } from "../../trace/index.ts";
 import { type ContainerEntry, type FabricState, shareOf } from "./fabric-state.ts";
 import type { ComputeManagerOptions } from "./manager-context.ts";
 
@@ -25,7 +26,8 @@ export class GoalWriter {
   async begin(entry: ContainerEntry, goal: ContainerGoal): Promise<boolean> {
     entry.writing = goal;
     this.#state.nodes.assign(entry.container, shareOf(goal));
-    const boot = await this.#options.trace.startBoot(entry.container);
+    const { trace } = this.#options;
+    const boot = await trace.startBoot(entry.container, goal.node === "" ? [] : reached(goal));
     return this.write(entry, { ...goal, boot: boot ?? goal.boot });
   }
 
@@ -35,9 +37,7 @@ export class GoalWriter {
     const next = { ...goal, revision: (before?.revision ?? 0) + 1 };
     entry.writing = next;
     this.#state.nodes.assign(container, shareOf(next));
-    if (next.node !== "" && (before?.node !== next.node || before.boot !== next.boot)) {
-      this.#reach(next);
-    }
+    if (next.node !== "" && before?.node !== next.node) this.#reach(next);
     return this.#attempt(entry, next.node, async () => {
       const moves = before?.node !== next.node;
       const nic = moves ? await this.#options.network.place(next, next.node) : undefined;
@@ -118,16 +118,25 @@ export class GoalWriter {
     this.#onRoom(reserved);
   }
 
+  /** Of a boot that began on no node; of others it is known, and nothing is written. */
+  #reach(goal: ContainerGoal): void {
+    for (const { milestone, evidence } of reached(goal)) {
+      this.#options.trace.reach(goal.container, milestone, evidence);
+    }
+  }
+
   #noteGone(entry: ContainerEntry, nodes: readonly string[]): void {
     this.#state.setGoal(entry, undefined, 0);
     for (const node of nodes) entry.farewells.add(node);
   }
+}
 
-  #reach({ container, node, role, vnet, mac, address }: ContainerGoal): void {
-    const { trace } = this.#options;
-    trace.reach(container, "placed", { node, role });
-    trace.reach(container, "network-allocated", { vnet, mac, address });
-  }
+/** What has happened to a container that has a node. */
+function reached({ node, role, vnet, mac, address }: ContainerGoal): Reached[] {
+  return [
+    { milestone: "placed", evidence: { node, role } },
+    { milestone: "network-allocated", evidence: { vnet, mac, address } },
+  ];
 }
 
 /** Nodes that may have something of a container. */

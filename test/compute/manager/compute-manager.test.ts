@@ -219,8 +219,10 @@ describe("nodes", () => {
     const rows = await fabric.manager.listContainers();
     expect(rows.map(({ state }) => state)).toEqual(["Ready", "Failed", "Failed"]);
     expect(rows[1]?.detail).toBe("needs 1 CPU and 512 MiB; n1 has 0 CPUs and 3584 MiB free");
+    expect(rows.map(({ milestone }) => milestone)).toEqual(["network-allocated", "", ""]);
     await fabric.addNode("n2", { cpus: 1 });
     await fabric.settle();
+    expect((await fabric.manager.listContainers())[1]?.milestone).toBe("network-allocated");
     expect(await views(fabric)).toEqual([
       "lab.web_0 n1 Ready",
       "lab.web_1 n2 Ready",
