@@ -6,8 +6,8 @@ import type { FabricStore, StoreEvent } from "./fabric-store.ts";
 /** Wait before a store that is away is asked again; the call itself has waited already. */
 const RETRY_MS = 100;
 
-/** Called with each document; `undefined` means that it was deleted. Must not throw. */
-export type DocumentHandler = (key: string, value: unknown) => void;
+/** Called with each document and the revision that wrote it; `undefined` means that it was deleted. Must not throw. */
+export type DocumentHandler = (key: string, value: unknown, modRev: number) => void;
 
 /** A follower that has seen the present when {@link Follower.caughtUp} resolves. */
 export interface Follower {
@@ -88,10 +88,10 @@ class Following {
     const { handler } = this.#options;
     if (event.kind === "put") {
       this.#known.set(event.kv.key, event.kv.modRev);
-      handler(event.kv.key, event.kv.value);
+      handler(event.kv.key, event.kv.value, event.kv.modRev);
     } else {
       this.#known.delete(event.key);
-      handler(event.key, undefined);
+      handler(event.key, undefined, event.modRev);
     }
   }
 }

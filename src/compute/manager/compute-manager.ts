@@ -11,17 +11,21 @@ import {
   type TenantRecord,
 } from "../../model/documents.ts";
 import type { TenantDescription } from "../../model/tenant.ts";
-import type { KeyValue } from "../../store/index.ts";
+import { type DocumentHandler, follow } from "../../store/index.ts";
 import { findLastMilestone } from "../../trace/index.ts";
 import { wantedContainers } from "./container-goals.ts";
 import { type ContainerView, containerView } from "./container-view.ts";
 import { again, ContainerWorker } from "./container-worker.ts";
 import { FabricState } from "./fabric-state.ts";
-import { followKeys } from "./follow-keys.ts";
 import type { ComputeManagerOptions } from "./manager-context.ts";
+import {
+  managerEnded,
+  stoppedContainer,
+  tenantIsGoing,
+  unknownContainer,
+} from "./manager-errors.ts";
 import { isUntroubled, UNTROUBLED } from "./recovery.ts";
 import { TenantWorker } from "./tenant-worker.ts";
-import { stoppedContainer, tenantIsGoing, unknownContainer } from "./usage-errors.ts";
 
 /** What became of a submission. */
 export interface Submitted {
@@ -30,7 +34,10 @@ export interface Submitted {
   readonly containers: readonly string[];
 }
 
-/** See the file's comment. Nothing happens, and no call returns, before {@link ComputeManager.run} has read the store. */
+/**
+ * See the file's comment. Nothing happens, and no call returns, before {@link
+ * ComputeManager.run} has read the store; when that has ended, calls reject with ERR_COMPUTE_MANAGER_ENDED.
+ */
 export class ComputeManager {
   readonly #options: ComputeManagerOptions;
   readonly #state = new FabricState();
@@ -38,6 +45,7 @@ export class ComputeManager {
   readonly #tenants: TenantWorker;
   readonly #started = Promise.withResolvers<void>();
   #isStarted = false;
+  #hasEnded = false;
 
   constructor(options: ComputeManagerOptions) {
     this.#options = options;
@@ -61,17 +69,21 @@ export class ComputeManager {
         const record = asDocument<TenantRecord>(kv.value);
         this.#state.tenants.set(record.tenant, { record, retired: undefined });
       }
-      const nodes = this.#follow("/nodes/", this.#nodeHandler, stopped);
-      const containers = this.#follow("/containers/", this.#containerHandler, stopped);
+      const { store } = this.#options;
+      const nodes = follow(store, "/nodes/", this.#onNode, stopped);
+      const containers = follow(store, "/containers/", this.#onContainer, stopped);
       const ended = Promise.all([nodes.ended, containers.ended]);
       ended.catch(() => undefined); // awaited below
       await Promise.race([Promise.all([nodes.caughtUp, containers.caughtUp]), ended]);
       await this.#readFarewells();
       if (!stopped.aborted) this.#start();
       await ended;
+    } catch (error) {
+      if (!signal.aborted) throw error;
     } finally {
       stop.abort();
-      this.#started.reject(new Error("the compute manager has ended"));
+      this.#hasEnded = true;
+      this.#started.reject(managerEnded());
       await Promise.all([this.#tenants.stop(), this.#containers.stop()]);
     }
   }
@@ -81,10 +93,11 @@ export class ComputeManager {
    * allocated as a whole, and the rest follows whatever happens. When it rejects, nothing has changed.
    *
    * @param folder - absolute path of what relative paths in the description are relative to
-   * @throws FabricError ERR_NM_ADDRESS_SPACE_FULL, ERR_NM_BUSY, ERR_USAGE_TENANT_DELETING, ERR_USAGE_TENANT_VNET
+   * @throws FabricError ERR_NM_ADDRESS_SPACE_FULL, ERR_NM_VIPS_FULL, ERR_NM_BUSY, ERR_USAGE_TENANT_DELETING,
+   * ERR_USAGE_TENANT_VNET
    */
   async submit(description: TenantDescription, folder: string): Promise<Submitted> {
-    await this.#started.promise;
+    await this.#ready();
     // As it will be read from the store, so that the two compare equal.
     const stored = JSON.parse(JSON.stringify(description)) as TenantDescription;
     const outcome = await this.#tenants.submit({ description: stored, folder });
@@ -98,13 +111,13 @@ export class ComputeManager {
    * @throws FabricError ERR_USAGE_TENANT_UNKNOWN
    */
   async deleteTenant(tenant: string): Promise<void> {
-    await this.#started.promise;
+    await this.#ready();
     await this.#tenants.delete(tenant);
   }
 
   /** Resolves when nothing is left of a tenant; at once if there is none. */
   async whenDeleted(tenant: string): Promise<void> {
-    await this.#started.promise;
+    await this.#ready();
     await this.#tenants.whenDeleted(tenant);
   }
 
@@ -153,7 +166,7 @@ export class ComputeManager {
 
   /** All containers that have a goal, by name. */
   async listContainers(): Promise<readonly ContainerView[]> {
-    await this.#started.promise;
+    await this.#ready();
     const entries = [...this.#state.containers.values()];
     const views = entries.map(async ({ goal, status }) => {
       if (goal === undefined) return [];
@@ -165,6 +178,12 @@ export class ComputeManager {
     return (await Promise.all(views))
       .flat()
       .sort((a, b) => collator.compare(a.container, b.container));
+  }
+
+  /** @throws FabricError ERR_COMPUTE_MANAGER_ENDED */
+  async #ready(): Promise<void> {
+    await this.#started.promise;
+    if (this.#hasEnded) throw managerEnded();
   }
 
   #start(): void {
@@ -189,7 +208,7 @@ export class ComputeManager {
     container: string,
     change: (goal: ContainerGoal) => ContainerGoal | undefined,
   ): Promise<void> {
-    await this.#started.promise;
+    await this.#ready();
     await this.#containers.operate(container, (goal) => {
       if (goal === undefined) throw unknownContainer(container);
       const phase = this.#state.tenants.get(goal.tenant)?.record.phase;
@@ -198,47 +217,32 @@ export class ComputeManager {
     });
   }
 
-  #follow(
-    prefix: string,
-    handler: (key: string, kv: KeyValue | undefined) => void,
-    signal: AbortSignal,
-  ): { readonly caughtUp: Promise<void>; readonly ended: Promise<void> } {
-    const { promise: caughtUp, resolve } = Promise.withResolvers<void>();
-    const ended = followKeys({
-      store: this.#options.store,
-      prefix,
-      handler: { put: (kv) => handler(kv.key, kv), deleted: (key) => handler(key, undefined) },
-      caughtUp: resolve,
-      signal,
-    });
-    return { caughtUp, ended };
-  }
-
-  readonly #nodeHandler = (key: string, kv: KeyValue | undefined): void => {
+  readonly #onNode: DocumentHandler = (key, value) => {
     const node = key.slice("/nodes/".length);
-    if (kv === undefined) {
+    if (value === undefined) {
       this.#state.nodes.remove(node);
       this.#containers.onNodeDown(node);
       return;
     }
-    this.#state.nodes.put(asDocument<NodeStatus>(kv.value));
+    this.#state.nodes.put(asDocument<NodeStatus>(value));
     this.#containers.onNodeUp(node);
   };
 
-  readonly #containerHandler = (key: string, kv: KeyValue | undefined): void => {
+  readonly #onContainer: DocumentHandler = (key, value, modRev) => {
     const container = key.split("/")[2] ?? "";
-    if (key === keys.containerStatus(container)) this.#onStatus(container, kv);
-    else if (key === keys.containerGoal(container) && !this.#isStarted && kv !== undefined) {
+    if (key === keys.containerStatus(container)) this.#onStatus(container, value);
+    else if (key === keys.containerGoal(container) && !this.#isStarted && value !== undefined) {
       // Later on only we change goals, and know it before the store tells us.
       const entry = this.#state.ensure(container);
-      this.#state.setGoal(entry, asDocument<ContainerGoal>(kv.value), kv.modRev);
+      this.#state.setGoal(entry, asDocument<ContainerGoal>(value), modRev);
     }
   };
 
-  #onStatus(container: string, kv: KeyValue | undefined): void {
-    if (kv === undefined && !this.#state.containers.has(container)) return;
+  #onStatus(container: string, value: unknown): void {
+    if (value === undefined && !this.#state.containers.has(container)) return;
     const entry = this.#state.ensure(container);
-    this.#state.setStatus(entry, kv && asDocument<ContainerStatus>(kv.value));
+    const status = value === undefined ? undefined : asDocument<ContainerStatus>(value);
+    this.#state.setStatus(entry, status);
     this.#containers.schedule(container);
     this.#tenants.onStatus(entry.tenant);
   }

@@ -24,9 +24,9 @@ import {
 import type { ContainerWorker } from "./container-worker.ts";
 import type { FabricState, TenantEntry } from "./fabric-state.ts";
 import { type ComputeManagerOptions, RETRY_MS } from "./manager-context.ts";
+import { checkUpdate, managerEnded, tenantIsGoing, unknownTenant } from "./manager-errors.ts";
 import { updateOf } from "./policies.ts";
 import { planRollout, type RolloutMember } from "./rollout.ts";
-import { checkUpdate, tenantIsGoing, unknownTenant } from "./usage-errors.ts";
 import { WorkQueue } from "./work-queue.ts";
 
 /** Tenants that are worked on at a time. */
@@ -63,6 +63,8 @@ export class TenantWorker {
     this.#isRunning = false;
     for (const cancel of this.#timers.values()) cancel();
     this.#timers.clear();
+    for (const { reject } of this.#ends.values()) reject(managerEnded());
+    this.#ends.clear();
     await this.#queue.idle();
   }
 

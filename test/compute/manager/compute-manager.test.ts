@@ -295,6 +295,21 @@ describe("stop, start and restart", () => {
   });
 });
 
+describe("a manager that has ended", () => {
+  test("takes no orders, and tells who waits", async () => {
+    const fabric = await startFabric("n1");
+    await fabric.manager.submit(tenant({}), "/");
+    await fabric.settle();
+    fabric.nodes.get("n1")?.stop.abort(); // its agent does not take the status back
+    await fabric.manager.deleteTenant("lab");
+    const deleted = fabric.manager.whenDeleted("lab");
+    const ended = { code: "ERR_COMPUTE_MANAGER_ENDED" };
+    await Promise.all([expect(deleted).rejects.toMatchObject(ended), fabric.stopManager()]);
+    await expect(fabric.manager.submit(tenant({}), "/")).rejects.toMatchObject(ended);
+    await expect(fabric.manager.stop("lab.web_0")).rejects.toMatchObject(ended);
+  });
+});
+
 describe("delete", () => {
   test("leaves nothing, not even of a node that died", async () => {
     const fabric = await startFabric("n1", "n2");

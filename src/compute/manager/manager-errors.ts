@@ -1,4 +1,4 @@
-/** What a user can ask for wrongly, and what to do instead. */
+/** What a user can ask for wrongly, or too late, and what to do instead. */
 import { FabricError } from "../../model/errors.ts";
 import { formatSubnet } from "../../model/ipv4-address.ts";
 import type { TenantDescription } from "../../model/tenant.ts";
@@ -25,6 +25,12 @@ export function unknownContainer(container: string): FabricError {
 export function stoppedContainer(container: string): FabricError {
   const message = `${container} is stopped; goalstate start ${container} starts it`;
   return new FabricError("ERR_USAGE_CONTAINER_STOPPED", message);
+}
+
+/** ERR_COMPUTE_MANAGER_ENDED */
+export function managerEnded(): FabricError {
+  const message = "The fabric is stopping; what was accepted goes on when it starts again";
+  return new FabricError("ERR_COMPUTE_MANAGER_ENDED", message);
 }
 
 /** @throws FabricError ERR_USAGE_TENANT_VNET if the update would renumber the tenant */
