@@ -21,6 +21,7 @@ import {
 import { GoalReader } from "./goal-reader.ts";
 import { type Guest, judgeOwn, listens, newGuest, recallGuest, shownGoal } from "./guest.ts";
 import type { Liveness } from "./liveness.ts";
+import { policyFor } from "./policy.ts";
 import { recall } from "./recall.ts";
 import { startVm } from "./start-vm.ts";
 import { draftStatus } from "./status-draft.ts";
@@ -301,11 +302,13 @@ export class ContainerWorker implements Waiting, NetworkUser {
   async #stop(step: Extract<Step, { kind: "stop" }>, hurry: AbortSignal): Promise<void> {
     const guest = this.#guest;
     if (guest === undefined) return;
-    const { clock, policy } = this.#edge;
+    const { clock } = this.#edge;
     this.#activity = { state: "Stopping", detail: step.detail };
     this.#touch();
     const { vm } = guest;
-    const kind = (this.#reader.goal ?? guest.goal)?.kind ?? "iaas"; // nobody knows: not asked
+    const goal = this.#reader.goal ?? guest.goal;
+    const policy = policyFor(this.#edge.policy, goal);
+    const kind = goal?.kind ?? "iaas"; // nobody knows: not asked
     const canAsk = listens(guest, kind, clock.monotonic(), policy.silenceMs);
     const how = await stopVm({ vm, manner: step.manner, canAsk, policy, clock, hurry });
     this.#guest = undefined;

@@ -3,7 +3,7 @@ import type { ContainerGoal, ContainerStatus } from "../../model/documents.ts";
 import type { Vm } from "../hypervisor.ts";
 import type { AgentClock } from "./clock.ts";
 import { type GuestFacts, type GuestHealth, judgeGuest, type Liveness } from "./liveness.ts";
-import type { ComputePolicy } from "./policy.ts";
+import { type ComputePolicy, policyFor } from "./policy.ts";
 
 /** The facts change as the guest speaks. Times are of the monotonic clock. */
 export interface Guest extends GuestFacts {
@@ -69,7 +69,8 @@ export function judgeOwn(
   },
 ): Liveness | undefined {
   if (guest === undefined || guest.vm.attempt !== goal?.attempt) return undefined;
-  return judgeGuest(goal.kind, guest, by.policy, by.clock.monotonic(), by.furthest);
+  const policy = policyFor(by.policy, goal);
+  return judgeGuest(goal.kind, guest, policy, by.clock.monotonic(), by.furthest);
 }
 
 /** Its agent polls its goal state, and will see that it is Stopped. */

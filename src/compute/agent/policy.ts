@@ -1,5 +1,9 @@
 /** How long the compute agent waits for what, in milliseconds, and how much it does at once. */
 
+import type { ContainerGoal } from "../../model/documents.ts";
+
+const SECOND_MS = 1_000;
+
 export interface ComputePolicy {
   /** A `paas` guest that has not reported Ready so long after its start has failed. */
   readonly readyMs: number;
@@ -35,3 +39,16 @@ export const COMPUTE_POLICY: ComputePolicy = {
   startsMax: 8,
   startSlotMs: 60_000,
 };
+
+/** The policy of a container whose tenant wants other deadlines. */
+export function policyFor(policy: ComputePolicy, goal: ContainerGoal | undefined): ComputePolicy {
+  const deadlines = goal?.deadlines;
+  if (deadlines === undefined) return policy;
+  return {
+    ...policy,
+    readyMs: deadlines.readySeconds * SECOND_MS,
+    silenceMs: deadlines.silenceSeconds * SECOND_MS,
+    agentStopMs: deadlines.agentStopSeconds * SECOND_MS,
+    acpiStopMs: deadlines.acpiStopSeconds * SECOND_MS,
+  };
+}

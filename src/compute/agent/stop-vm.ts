@@ -39,7 +39,7 @@ export async function stopVm(request: StopRequest): Promise<string> {
     case "switch-off":
       return STEPS[await vm.stop({ quitMs, terminateMs, signal: hurry })];
     case "ask": {
-      const exit = canAsk ? await awaitItsAgent(request) : undefined;
+      const exit = canAsk && policy.agentStopMs > 0 ? await awaitItsAgent(request) : undefined;
       if (exit !== undefined) return exit.kind === "stopped" ? BY_ITS_AGENT : exit.reason;
       const acpiMs = policy.acpiStopMs;
       return STEPS[await vm.stop({ acpiMs, quitMs, terminateMs, signal: hurry })];

@@ -126,6 +126,27 @@ describe("a container", () => {
     });
   });
 
+  test("has the deadlines that its tenant wants", async () => {
+    const deadlines = {
+      ...{ readySeconds: 30, silenceSeconds: 5 },
+      ...{ agentStopSeconds: 0, acpiStopSeconds: 7 },
+    };
+    const late = await startContainer({}, { deadlines });
+    await late.pass(31_000);
+    expect((await late.status())?.detail).toContain("did not report Ready in 30 s");
+    const { agent, fabric, machine, pass, status } = await startContainer({}, { deadlines });
+    await agent.reportHealth(CONTAINER, READY);
+    await pass(6_000);
+    expect((await status())?.state).toBe("Unresponsive");
+    agent.heard(CONTAINER);
+    await fabric.put(CONTAINER, { expectedState: "Stopped" });
+    await settle();
+    await pass(6_900);
+    expect(machine.running()).toHaveLength(1);
+    await pass(200);
+    expect((await status())?.state).toBe("Stopped");
+  });
+
   test("whose VM ends by itself is Failed with the reason, has no port any more, and is not started by itself", async () => {
     const { status, machine, pass } = await startContainer();
     machine.running()[0]?.end({ kind: "failed", reason: "QEMU ended with SIGSEGV" });
