@@ -8,11 +8,11 @@ import type { WireContainer } from "../wireserver/index.ts";
 /**
  * Renders a goal.
  *
- * @param siblings - the goals of all containers of the tenant, this one among them
+ * @param siblings - all instances of the tenant, this one among them
  */
 export function wireContainerOf(
   goal: ContainerGoal,
-  siblings: readonly ContainerGoal[],
+  siblings: readonly Pick<ContainerGoal, "instance" | "address" | "endpoints">[],
   subnet?: Ipv4Subnet,
 ): WireContainer {
   return {

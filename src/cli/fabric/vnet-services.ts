@@ -16,6 +16,7 @@ import { type NetworkServices, startNetworkServices } from "../network-services.
 import { wireContainerOf } from "../wire-view.ts";
 import { writeLogTo } from "../write-log.ts";
 import { startDns } from "./dns-service.ts";
+import { startVnetDirectory, type VnetDirectory } from "./vnet-directory.ts";
 
 const PROBE_INTERVAL_MS = 200;
 /** Of the decision journal of a VNET, whose ports are its NICs. */
@@ -51,6 +52,12 @@ export async function startVnet(parts: VnetParts): Promise<NetworkServices> {
   const chain = createChain(plugins);
   const journal = new Journal({ now: Date.now, seed: randomInt(2 ** 32), ...VNET_JOURNAL });
   await using opened = new AsyncDisposableStack();
+  const directory = opened.use(
+    startVnetDirectory({
+      ...{ store: parts.store, vnet: vnet.vnet, tenant: tenantOf(vnet) },
+      onError: (err) => log.error({ err }, "the directory of a VNET ended"),
+    }),
+  );
   const services = opened.use(
     await startNetworkServices({
       namespace: vnet.namespace,
@@ -62,7 +69,7 @@ export async function startVnet(parts: VnetParts): Promise<NetworkServices> {
         journal.observe(event);
         chain.observe(event);
       },
-      directory: { findByAddress: (address) => findWireContainer(parts, address) },
+      directory: { findByAddress: (address) => findWireContainer(parts, directory, address) },
       observer: observeGuests(parts),
       log,
       onExchange: (event) => {
@@ -72,12 +79,8 @@ export async function startVnet(parts: VnetParts): Promise<NetworkServices> {
       },
     }),
   );
-  opened.use(
-    await startDns({
-      ...{ store: parts.store, vnet: vnet.vnet, tenant: tenantOf(vnet), namespace: vnet.namespace },
-      onError: (err) => log.error({ err }, "DNS of a VNET ended"),
-    }),
-  );
+  const onError = (err: unknown) => log.error({ err }, "names of a VNET ended");
+  opened.use(await startDns({ zone: directory.zone, namespace: vnet.namespace, onError }));
   services.ended.catch(() => undefined); // logged by the services; the other VNETs go on
   const { counters, readSocketCounters } = services;
   views.set(vnet.vnet, {
@@ -99,11 +102,15 @@ function tenantOf({ vnet }: NodeVnet): string {
 
 function findWireContainer(
   { vnet, agent }: VnetParts,
+  directory: VnetDirectory,
   address: Ipv4Address,
 ): WireContainer | undefined {
   const container = vnet.findContainer(address);
   const goal = container === undefined ? undefined : agent.findGoal(container);
-  return goal === undefined ? undefined : wireContainerOf(goal, agent.listTenant(goal.tenant));
+  if (goal === undefined) return undefined;
+  const listed = directory.listInstances();
+  const isListed = listed.some(({ instance }) => instance === goal.instance);
+  return wireContainerOf(goal, isListed ? listed : [...listed, goal]); // it may be quicker than its NIC's document
 }
 
 /** Turns what guests ask and say into milestones and status. */
