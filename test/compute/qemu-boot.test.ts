@@ -107,7 +107,7 @@ describe.skipIf(skipped)(title, () => {
         await typist.reads("hello console");
         expect(readStatusOf(vm.pid)).toMatchObject(UNPRIVILEGED);
         await expect
-          .poll(() => readFile(vm.consolePath, "utf8"), { timeout: 20_000 })
+          .poll(() => readFile(vm.consolePath, "utf8"), { timeout: 40_000 })
           .toContain("the power button is watched");
         expect(await vm.stop({ acpiMs: BOOT_TIMEOUT_MS / 3 })).toBe("acpi");
         const last = await readFile(vm.consolePath, "utf8");
