@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers/promises";
 import { describe, expect, onTestFinished, test } from "vitest";
 import {
   type ContainerGoal,
@@ -380,6 +381,23 @@ describe("an update", () => {
     expect(await recordOf(fabric)).not.toHaveProperty("rollout");
     for (const goal of await fabric.goals())
       expect(goal).toMatchObject({ attempt: 1, incarnation: 2 });
+  });
+
+  test("that is taken back while it is being written is taken back whole", async () => {
+    for (let turns = 0; turns < 24; turns += 1) {
+      const fabric = await startFabric("n1", "n2");
+      const [small, large] = [1, 2].map((cpus) =>
+        tenant({ instances: 3, size: { cpus, memoryMib: 512 } }),
+      );
+      await fabric.manager.submit(small!, "/");
+      await fabric.settle();
+      await fabric.manager.submit(large!, "/");
+      for (let turn = 0; turn < turns; turn += 1) await setImmediate();
+      await fabric.manager.submit(small!, "/");
+      await fabric.settle();
+      expect([turns, ...(await fabric.goals()).map(({ cpus }) => cpus)]).toEqual([turns, 1, 1, 1]);
+      expect(await recordOf(fabric)).not.toHaveProperty("rollout");
+    }
   });
 
   test("of public ports and deadlines changes goals, and neither guest nor VM", async () => {
