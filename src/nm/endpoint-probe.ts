@@ -19,8 +19,10 @@ export async function probeEndpoint(options: {
   readonly address: Ipv4Address;
   readonly port: number;
   readonly protocol: "http" | "tcp" | "udp";
+  /** What a GET asks for; default `/`. */
+  readonly path?: string;
 }): Promise<ProbeResult> {
-  const { namespace, address, port, protocol } = options;
+  const { namespace, address, port, protocol, path = "/" } = options;
   if (protocol === "udp") return { kind: "open", answer: "udp is not probed" };
   const connection = inNamespace(namespace, () => openConnection(address, port));
   if (typeof connection === "string") return { kind: "closed", reason: connection };
@@ -29,28 +31,31 @@ export async function probeEndpoint(options: {
   try {
     if (failure !== undefined) return { kind: "closed", reason: failure };
     if (protocol === "tcp") return { kind: "open", answer: "connected" };
-    return await askHttp(socket, `${formatIpv4(address)}:${port}`);
+    return await askHttp(socket, `${formatIpv4(address)}:${port}`, path);
   } finally {
     socket.destroy();
   }
 }
 
-function askHttp(socket: Socket, host: string): Promise<ProbeResult> {
+function askHttp(socket: Socket, host: string, path: string): Promise<ProbeResult> {
   return new Promise((resolve) => {
     const agent = new Agent();
     agent.createConnection = () => socket;
-    const request = get({ agent, headers: { host }, timeout: PROBE_TIMEOUT_MS }, (response) => {
-      let text = "";
-      response.setEncoding("utf8");
-      response.on("data", (part: string) => {
-        if (text.length < TEXT_CHARACTERS_MAX) text += part;
-      });
-      response.on("end", () => {
-        const line = text.trim().split("\n")[0] ?? "";
-        const answer = `${response.statusCode} ${line.slice(0, TEXT_CHARACTERS_MAX)}`;
-        resolve({ kind: "open", answer });
-      });
-    });
+    const request = get(
+      { agent, path, headers: { host }, timeout: PROBE_TIMEOUT_MS },
+      (response) => {
+        let text = "";
+        response.setEncoding("utf8");
+        response.on("data", (part: string) => {
+          if (text.length < TEXT_CHARACTERS_MAX) text += part;
+        });
+        response.on("end", () => {
+          const line = text.trim().split("\n")[0] ?? "";
+          const answer = `${response.statusCode} ${line.slice(0, TEXT_CHARACTERS_MAX)}`;
+          resolve({ kind: "open", answer });
+        });
+      },
+    );
     request.on("timeout", () => request.destroy(new Error("no HTTP answer in time")));
     request.on("error", (error) => resolve({ kind: "closed", reason: error.message }));
   });

@@ -24,3 +24,5 @@ export {
 } from "./network-agent.ts";
 export { NetworkManager, type NicPlacement, type NicRequest } from "./network-manager.ts";
 export type { PublicEndpoint } from "./public-addresses.ts";
+export { NodeVips } from "./vips/node-vips.ts";
+export { VnetVips, type VnetVipsOptions } from "./vips/vnet-vips.ts";

@@ -37,12 +37,17 @@ export class PublicAddresses {
     if (held.has(tenant)) return;
     const vip = firstFree(this.#pool, new Set(held.values()));
     held.set(tenant, vip); // before anybody else looks
-    const key = keys.vip(vip);
     const value: VipGoal = { vip, tenant, vnet, node: "", endpoints: [] };
     try {
-      await updateDocument(this.#store, key, (old) => old ?? value);
+      await this.#store.txn({
+        compare: [{ key: keys.vip(vip), modRev: 0 }],
+        success: [
+          { kind: "put", key: keys.vip(vip), value },
+          { kind: "put", key: keys.vipOfVnet(vnet, vip), value: { vip } },
+        ],
+      });
     } catch (error) {
-      held.delete(tenant);
+      this.#held = undefined; // it may have been done: read again
       throw error;
     }
   }
@@ -67,8 +72,11 @@ export class PublicAddresses {
     for (;;) {
       const { kv } = await this.#store.get(keys.vip(vip));
       if (kv === undefined) break;
-      const { node } = asDocument<VipGoal>(kv.value);
-      const pointer = node === "" ? [] : [keys.vipOnNode(node, vip)];
+      const { node, vnet } = asDocument<VipGoal>(kv.value);
+      const pointer = [
+        keys.vipOfVnet(vnet, vip),
+        ...(node === "" ? [] : [keys.vipOnNode(node, vip)]),
+      ];
       const { ok } = await this.#store.txn({
         compare: [{ key: kv.key, modRev: kv.modRev }],
         success: [kv.key, ...pointer].map((key) => ({ kind: "delete", key }) as const),
