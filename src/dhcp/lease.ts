@@ -12,6 +12,8 @@ export interface DhcpLease {
   /** Option 3; a client with routes from option 121 must not use them. */
   readonly routers: readonly Ipv4Address[];
   readonly dns: readonly Ipv4Address[];
+  /** Option 15, as the server sent it. */
+  readonly domain: string | undefined;
   /** The routes to set: option 121, else 249, else one default route through the first of option 3. */
   readonly routes: readonly ClasslessRoute[];
   /** Option 245. */
@@ -42,6 +44,7 @@ export function readLease(message: DhcpMessage): DhcpLease | undefined {
     subnetMask: addressOption(message, OPTION.subnetMask) ?? classfulMask(message.yiaddr),
     routers,
     dns: addressListOption(message, OPTION.domainNameServers) ?? [],
+    domain: readText(message, OPTION.domainName),
     routes: readRoutes(message, routers),
     wireServer: addressOption(message, OPTION.wireServer),
     leaseSeconds,

@@ -9,6 +9,7 @@ import {
   type TenantRecord,
   type VipGoal,
 } from "../../model/documents.ts";
+import { FabricError } from "../../model/errors.ts";
 import type { FabricStore } from "../../store/index.ts";
 import { type BootTrace, why } from "../../trace/index.ts";
 import type { FabricControl, NodeView, TenantView } from "../tenants/fabric-control.ts";
@@ -37,7 +38,10 @@ export function createFabricControl(options: ManagerControlOptions): FabricContr
     listTenants: () => listTenants(options),
     why: async (container) => {
       const view = (await manager.listContainers()).find((row) => row.container === container);
-      if (view === undefined) return `There is no container ${container}; ps lists them.`;
+      if (view === undefined) {
+        const message = `There is no container ${container}; goalstate ps lists them`;
+        throw new FabricError("ERR_USAGE_CONTAINER_UNKNOWN", message);
+      }
       const waits = why(await trace.timeline(container), now());
       return `${container} is ${view.state}: ${view.detail}. ${waits}`;
     },
@@ -104,12 +108,12 @@ async function listTenants({ manager, store }: ManagerControlOptions): Promise<T
   ]);
   const goals = vips.kvs.map(({ value }) => asDocument<VipGoal>(value));
   return tenants.kvs.map(({ value }) => {
-    const { tenant, phase } = asDocument<TenantRecord>(value);
-    const name = tenant;
+    const record = asDocument<TenantRecord>(value);
+    const name = record.tenant;
     const ours = containers.filter((row) => row.tenant === name);
     return {
       tenant: name,
-      phase,
+      phase: phaseOf(record),
       instances: ours.length,
       ready: ours.filter(({ state }) => state === "Ready").length,
       endpoints: goals
@@ -122,4 +126,10 @@ async function listTenants({ manager, store }: ManagerControlOptions): Promise<T
         ),
     };
   });
+}
+
+function phaseOf({ phase, rollout }: TenantRecord): string {
+  if (phase !== "accepted" || rollout === undefined) return phase;
+  if (rollout.stopped !== undefined) return `update stopped: ${rollout.stopped}`;
+  return `updating ${rollout.roles.join(", ")} (domain ${rollout.domain + 1})`;
 }

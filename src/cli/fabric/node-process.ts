@@ -9,12 +9,16 @@ import { findProgram } from "../../net/find-program.ts";
 import { openSocketPath } from "../../net/socket-path.ts";
 import { type FabricStore, type Lease, openRemoteStore } from "../../store/index.ts";
 import { aborted } from "../aborted.ts";
+import { type ControlRoutes, openControlServer } from "../control/control-server.ts";
+import { type FabricInfo, fabricRoutes } from "../control/running-fabrics.ts";
 import { findFabricId } from "../data-folder.ts";
+import { dhcpRoutes } from "../dhcp/routes.ts";
 import { chooseHypervisor, type HypervisorChoice } from "../hypervisor-choice.ts";
+import { createMetrics, metricsRoutes } from "../metrics/metrics.ts";
 import { requireRoot } from "../require-root.ts";
 import { openTrace } from "./control-plane.ts";
 import { openImages } from "./images.ts";
-import { startNode } from "./node.ts";
+import { type FabricNode, startNode } from "./node.ts";
 
 /** File in the data folder at which node processes reach the store of the control process. */
 export const STORE_SOCKET = "store.sock";
@@ -70,6 +74,9 @@ export async function runNode(options: NodeProcessOptions): Promise<void> {
   });
   await started.agent.ready;
   const lease = await takeLease(store, join(folder, "lease"), options);
+  // With the lease nobody else is this node: a socket that is there was left by a process that is gone.
+  const routes = nodeRoutes(node, started);
+  await using _control = await openControlServer({ folder, routes, log });
   await register(store, lease, options, hypervisor.description);
   print(`node ${node} ready`);
   const lost = lease.lost.then(() => {
@@ -77,6 +84,16 @@ export async function runNode(options: NodeProcessOptions): Promise<void> {
     throw new FabricError("ERR_NODE_LEASE", message);
   });
   await Promise.race([aborted(signal), lost]);
+}
+
+/** What commands ask of a node itself: the networks that it answers are its own. */
+function nodeRoutes(node: string, { listNetworks }: FabricNode): ControlRoutes[] {
+  const info = (): FabricInfo => {
+    const networks = listNetworks().map(({ name }) => name);
+    return { command: `node ${node}`, networks, pid: process.pid, version: packageJson.version };
+  };
+  const metrics = createMetrics(packageJson.version, listNetworks);
+  return [fabricRoutes(info), dhcpRoutes(listNetworks), metricsRoutes(metrics)];
 }
 
 /** That of this node's earlier process, if the fabric still keeps it: then nobody notices that there was a gap. */

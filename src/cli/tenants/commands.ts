@@ -122,6 +122,7 @@ async function deploy(file: string, wait: Wait, options: TenantCommandOptions): 
     options.print(`${accepted.tenant}: ${kind}, ${containers.length} container${plural}`);
   }
   if (wait.wait === true) {
+    await awaitUpdate(accepted.tenant, wait, options);
     await awaitStates(containers, "Ready", wait, options);
     if (!isQuiet) options.print(`${accepted.tenant}: all Ready`);
   }
@@ -156,7 +157,22 @@ async function change(
   if (wait.wait === true) await awaitStates([container], ACTION_STATE[action], wait, options);
 }
 
-/** @throws FabricError ERR_CONTROL_WAIT naming each container that is not there in time, or at once if one was given up */
+/** Containers may still be Ready as they were before: an update comes to them domain after domain. */
+async function awaitUpdate(
+  tenant: string,
+  wait: Wait,
+  options: TenantCommandOptions,
+): Promise<void> {
+  let phase = "";
+  const isDone = async () => {
+    const views = await ask("/v1/tenants", TenantViewsSchema, wait, options);
+    phase = views.find((view) => view.tenant === tenant)?.phase ?? "gone";
+    return phase === "accepted";
+  };
+  await until(isDone, wait, options, async () => `${tenant} is ${phase}`);
+}
+
+/** @throws FabricError ERR_CONTROL_WAIT naming each container that is not there in time */
 async function awaitStates(
   containers: readonly string[],
   state: string,

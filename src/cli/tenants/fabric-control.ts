@@ -48,7 +48,7 @@ export const NodeViewsSchema = z.array(NodeViewSchema);
 
 const TenantViewSchema = z.object({
   tenant: z.string(),
-  /** `accepted`, `deleting`, or how far an update is. */
+  /** `accepted`: it is as described; `allocating`, `deleting`; or how far an update has come, for people. */
   phase: z.string(),
   instances: z.int(),
   ready: z.int(),

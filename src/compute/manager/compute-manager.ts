@@ -25,11 +25,11 @@ import {
   unknownContainer,
 } from "./manager-errors.ts";
 import { isUntroubled, UNTROUBLED } from "./recovery.ts";
-import { TenantWorker } from "./tenant-worker.ts";
+import { type SubmitOutcome, TenantWorker } from "./tenant-worker.ts";
 
 /** What became of a submission. */
 export interface Submitted {
-  readonly outcome: "created" | "updated";
+  readonly outcome: SubmitOutcome;
   /** In the order of the description. */
   readonly containers: readonly string[];
 }

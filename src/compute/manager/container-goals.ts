@@ -39,6 +39,12 @@ type Described = Pick<
   | "deadlines"
 >;
 
+/** True if a submission asks for nothing that is not so already. An update under way, or stopped, is not. */
+export function isAsDescribed(record: TenantRecord, submission: TenantSubmission): boolean {
+  const { description, folder, rollout } = record;
+  return rollout === undefined && isDeepStrictEqual({ description, folder }, submission);
+}
+
 /**
  * What must be done to a container so that it is as described. `quiet`: its guest does not notice; `settings`: its guest
  * fetches them; `restart`: a new VM.

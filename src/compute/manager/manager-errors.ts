@@ -5,7 +5,7 @@ import type { TenantDescription } from "../../model/tenant.ts";
 
 /** ERR_USAGE_TENANT_UNKNOWN */
 export function unknownTenant(tenant: string): FabricError {
-  const message = `There is no tenant ${tenant}; goalstate ps lists what is deployed`;
+  const message = `There is no tenant ${tenant}; goalstate tenants lists what is deployed`;
   return new FabricError("ERR_USAGE_TENANT_UNKNOWN", message);
 }
 

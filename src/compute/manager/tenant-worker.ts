@@ -15,6 +15,7 @@ import {
   findRole,
   firstGoal,
   instanceIndex,
+  isAsDescribed,
   nicRequests,
   publicEndpoints,
   vnetName,
@@ -28,6 +29,9 @@ import { checkUpdate, managerEnded, tenantIsGoing, unknownTenant } from "./manag
 import { updateOf } from "./policies.ts";
 import { planRollout, type RolloutMember } from "./rollout.ts";
 import { WorkQueue } from "./work-queue.ts";
+
+/** What became of a submission. */
+export type SubmitOutcome = "created" | "updated" | "unchanged";
 
 /** Tenants that are worked on at a time. */
 export const TENANTS_AT_A_TIME = 16;
@@ -88,13 +92,14 @@ export class TenantWorker {
   }
 
   /** Accepts a tenant or an update of it; see ComputeManager.submit. */
-  async submit(submission: TenantSubmission): Promise<"created" | "updated"> {
+  async submit(submission: TenantSubmission): Promise<SubmitOutcome> {
     const { tenant } = submission.description;
-    const outcome = this.#queue.run(tenant, async () => {
+    const outcome = this.#queue.run(tenant, async (): Promise<SubmitOutcome> => {
       const entry = this.#state.tenants.get(tenant);
       if (entry === undefined) return this.#create(submission);
       if (entry.record.phase !== "accepted") throw tenantIsGoing(tenant);
       checkUpdate(entry.record.description, submission.description);
+      if (isAsDescribed(entry.record, submission)) return "unchanged";
       return this.#acceptUpdate(entry, submission);
     });
     return outcome.finally(() => this.schedule(tenant)); // also what could not be rolled back

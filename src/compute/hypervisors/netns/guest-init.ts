@@ -3,15 +3,17 @@
  * configures it, writes the lease where the agent looks for it, and runs the agent. Runs inside the namespace.
  */
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdirSync, renameSync, writeFileSync } from "node:fs";
+import { mkdirSync, readlinkSync, realpathSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { BOOTREPLY, CLIENT_PORT, type DhcpLease, runDhcpClient } from "../../../dhcp/index.ts";
+import { errorText } from "../../../model/errors.ts";
 import { formatIpv4, formatSubnet, type Ipv4Address } from "../../../model/ipv4-address.ts";
 import { formatMac } from "../../../model/mac-address.ts";
 import { ipBatch } from "../../../net/iproute.ts";
 import { openPacketRing } from "../../../net/packet-ring.ts";
 import { Poller } from "../../../net/poller.ts";
+import { runTool } from "../../../net/run-tool.ts";
 
 /** Between SIGTERM and SIGKILL for the agent, as long as it gives its role program, and a little more. */
 const AGENT_GRACE_MS = 12_000;
@@ -28,6 +30,10 @@ const { values } = parseArgs({
   },
 });
 
+/** What may stand behind `search`, which comes from the network. */
+const DOMAIN = /^[a-z0-9.-]{1,253}$/i;
+
+const resolvConfPath = join(values.run, "resolv.conf");
 const leasePath = join(values.run, "lease");
 const stop = new AbortController();
 let agent: ChildProcess | undefined;
@@ -55,8 +61,10 @@ async function onBound(lease: DhcpLease): Promise<void> {
   say(`address ${formatIpv4(lease.address)} from ${formatIpv4(lease.serverIdentifier)}`);
   await configure(lease);
   writeLease(lease);
+  writeResolvConf(lease);
   if (started) return;
   started = true;
+  await useResolvConf();
   runAgent();
 }
 
@@ -84,6 +92,7 @@ function writeLease(lease: DhcpLease): void {
     `subnet=${formatIpv4(lease.subnetMask)}`,
     `router=${list(lease.routers)}`,
     `dns=${list(lease.dns)}`,
+    ...(lease.domain === undefined ? [] : [`domain=${lease.domain}`]),
     `lease=${lease.leaseSeconds}`,
     `serverid=${formatIpv4(lease.serverIdentifier)}`,
     ...(lease.wireServer === undefined
@@ -92,6 +101,27 @@ function writeLease(lease: DhcpLease): void {
   ];
   writeFileSync(`${leasePath}.new`, `${lines.join("\n")}\n`);
   renameSync(`${leasePath}.new`, leasePath);
+}
+
+/** In place, for it is bound by its inode. */
+function writeResolvConf({ dns, domain }: DhcpLease): void {
+  const lines = dns.map((address) => `nameserver ${formatIpv4(address)}`);
+  if (domain !== undefined && DOMAIN.test(domain)) lines.push(`search ${domain}`);
+  writeFileSync(resolvConfPath, `${lines.join("\n")}\n`);
+}
+
+/**
+ * Puts it in the place where resolvers look, for this guest alone: `ip netns exec` gave us a mount namespace of our own,
+ * from which no mount reaches the host. Without one, or where the host has no such file, names are not resolved.
+ */
+async function useResolvConf(): Promise<void> {
+  try {
+    const own = readlinkSync("/proc/self/ns/mnt");
+    if (own === readlinkSync("/proc/1/ns/mnt")) throw new Error("no mount namespace of its own");
+    await runTool("mount", ["--bind", resolvConfPath, realpathSync("/etc/resolv.conf")]);
+  } catch (error) {
+    say(`names are resolved as on the host: ${errorText(error)}`);
+  }
 }
 
 /**
