@@ -56,7 +56,11 @@ const ERRNO_NAMES = new Map(Object.entries(koffi.os.errno).map(([name, code]) =>
 
 /** The name of the last failed call's error, for example `EPERM`. */
 export function lastErrno(): string {
-  const code = koffi.errno();
+  return errnoName(koffi.errno());
+}
+
+/** The name of an errno, for example `ENODEV`. */
+export function errnoName(code: number): string {
   return ERRNO_NAMES.get(code) ?? `errno ${code}`;
 }
 

@@ -50,6 +50,7 @@ const NLMSG_HEADER_BYTES = 16;
 const NLMSG_ERROR = 2;
 const NLMSG_DONE = 3;
 const NLM_F_REQUEST_DUMP = 0x301;
+const NLM_F_REQUEST_ACK = 0x5;
 const RTM_NEWLINK = 16;
 const RTM_DELLINK = 17;
 const RTM_GETLINK = 18;
@@ -73,6 +74,60 @@ export function encodeLinkDump(sequence: number): Buffer {
   bytes.writeUInt16LE(NLM_F_REQUEST_DUMP, 6);
   bytes.writeUInt32LE(sequence, 8);
   return bytes;
+}
+
+/** What to change about a link; what is absent stays as it is. */
+export interface LinkChange {
+  readonly ifindex: number;
+  /** The index of the bridge that it shall belong to; 0: none. */
+  readonly master?: number;
+  readonly isUp?: boolean;
+}
+
+/** The request for a change, which the kernel answers with `sequence`. */
+export function encodeLinkChange(change: LinkChange, sequence: number): Buffer {
+  const { ifindex, master, isUp } = change;
+  const attributeBytes = master === undefined ? 0 : ATTRIBUTE_HEADER_BYTES + 4;
+  const bytes = Buffer.alloc(NLMSG_HEADER_BYTES + IFINFOMSG_BYTES + attributeBytes);
+  bytes.writeUInt32LE(bytes.length, 0);
+  bytes.writeUInt16LE(RTM_NEWLINK, 4);
+  bytes.writeUInt16LE(NLM_F_REQUEST_ACK, 6);
+  bytes.writeUInt32LE(sequence, 8);
+  bytes.writeInt32LE(ifindex, NLMSG_HEADER_BYTES + 4);
+  if (isUp !== undefined) {
+    bytes.writeUInt32LE(isUp ? IFF_UP : 0, NLMSG_HEADER_BYTES + 8);
+    bytes.writeUInt32LE(IFF_UP, NLMSG_HEADER_BYTES + 12);
+  }
+  if (master === undefined) return bytes;
+  const attribute = NLMSG_HEADER_BYTES + IFINFOMSG_BYTES;
+  bytes.writeUInt16LE(attributeBytes, attribute);
+  bytes.writeUInt16LE(IFLA.master, attribute + 2);
+  bytes.writeUInt32LE(master, attribute + ATTRIBUTE_HEADER_BYTES);
+  return bytes;
+}
+
+/** The kernel's answer to a request: 0, or a positive errno. */
+export interface RequestAnswer {
+  readonly sequence: number;
+  readonly errno: number;
+}
+
+/** The answers in a datagram; anything else in it is passed over, and what is cut ends it. */
+export function readAnswers(bytes: Uint8Array): RequestAnswer[] {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const answers: RequestAnswer[] = [];
+  let cursor = 0;
+  while (cursor + NLMSG_HEADER_BYTES <= bytes.length) {
+    const length = view.getUint32(cursor, true);
+    if (length < NLMSG_HEADER_BYTES || cursor + length > bytes.length) break;
+    const isAnswer = view.getUint16(cursor + 4, true) === NLMSG_ERROR;
+    if (isAnswer && length >= NLMSG_HEADER_BYTES + 4) {
+      const errno = -view.getInt32(cursor + NLMSG_HEADER_BYTES, true);
+      answers.push({ sequence: view.getUint32(cursor + 8, true), errno: Math.abs(errno) });
+    }
+    cursor += aligned(length);
+  }
+  return answers;
 }
 
 /**

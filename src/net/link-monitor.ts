@@ -28,7 +28,6 @@ const RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024;
 const DATAGRAM_BYTES_MAX = 64 * 1024;
 /** Datagrams read before the event loop gets a turn. */
 const BATCH_DATAGRAMS_MAX = 64;
-/** Changes that come together are told together. */
 const SETTLE_MS = 50;
 
 /** struct sockaddr_nl: family, pad, port id, groups. Port id 0 is the kernel. */
@@ -36,10 +35,12 @@ const ADDRESS = { bytes: 12, portId: 4, groups: 8 };
 
 export interface LinkMonitorOptions {
   readonly poller: Poller;
-  /** Called at most every 50 ms, when a link came, went or changed. Must not throw. */
+  /** Called at most every `settleMs`, when a link came, went or changed. Must not throw. */
   readonly onChange: () => void;
   /** What the kernel keeps for us while we are busy; default 4 MiB, some thousand changes. */
   readonly receiveBufferBytes?: number;
+  /** Changes that come together within so many milliseconds are told together; default 50. */
+  readonly settleMs?: number;
 }
 
 /**
@@ -196,7 +197,7 @@ export class LinkMonitor implements Disposable {
 
   #settle(): void {
     if (this.#closed) return;
-    this.#settling ??= setTimeout(() => this.#tell(), SETTLE_MS);
+    this.#settling ??= setTimeout(() => this.#tell(), this.#options.settleMs ?? SETTLE_MS);
   }
 
   #endSettling(): void {

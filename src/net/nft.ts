@@ -8,7 +8,7 @@ import { runTool } from "./run-tool.ts";
  * @throws FabricError ERR_TOOL_FAILED with nft's last words; nothing has changed then
  */
 export async function applyNft(namespace: string, script: string): Promise<void> {
-  await runTool("ip", ["netns", "exec", namespace, "nft", "-f", "-"], { input: script });
+  await runTool("nft", ["-f", "-"], { namespace, input: script });
 }
 
 const ListingSchema = z.object({ nftables: z.array(z.record(z.string(), z.unknown())) });
@@ -20,7 +20,7 @@ export async function listNft<T>(
   schema: z.ZodType<T>,
 ): Promise<T[]> {
   const what = kind === "counter" ? ["counters"] : ["ruleset"];
-  const text = await runTool("ip", [...["netns", "exec", namespace, "nft", "-j", "list"], ...what]);
+  const text = await runTool("nft", ["-j", "list", ...what], { namespace });
   const { nftables } = ListingSchema.parse(JSON.parse(text));
   return nftables.flatMap((entry) => (kind in entry ? [schema.parse(entry[kind])] : []));
 }

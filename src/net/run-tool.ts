@@ -2,6 +2,7 @@
 
 import { execFile } from "node:child_process";
 import { FabricError } from "../model/errors.ts";
+import { inNamespace } from "./namespace.ts";
 
 /** With the sbin folders, where Debian keeps mke2fs and which an ordinary user's PATH lacks. */
 const TOOL_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -14,6 +15,8 @@ export interface ToolOptions {
   /** Added to PATH and LC_ALL, which alone are passed otherwise. */
   readonly environment?: Readonly<Record<string, string | undefined>> | undefined;
   readonly signal?: AbortSignal | undefined;
+  /** Named network namespace that it runs in; absent: this process's own. */
+  readonly namespace?: string | undefined;
   /** Written to its standard input. */
   readonly input?: string | undefined;
 }
@@ -23,7 +26,7 @@ export interface ToolOptions {
  *
  * @throws FabricError ERR_TOOL_MISSING if it is not installed, ERR_TOOL_FAILED with its last words if it fails
  */
-export function runTool(
+export async function runTool(
   tool: string,
   args: readonly string[],
   options: ToolOptions = {},
@@ -35,10 +38,13 @@ export function runTool(
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
     ...(options.signal === undefined ? {} : { signal: options.signal }),
   };
-  const child = execFile(tool, args, settings, (error, stdout, stderr) => {
-    if (error === null) resolve(stdout);
-    else reject(toolError({ tool, args, stderr, error }));
-  });
+  // A child starts in the namespace of the thread that makes it: `ip netns exec` would be a second process.
+  const child = inNamespace(options.namespace, () =>
+    execFile(tool, args, settings, (error, stdout, stderr) => {
+      if (error === null) resolve(stdout);
+      else reject(toolError({ tool, args, stderr, error }));
+    }),
+  );
   child.stdin?.on("error", () => undefined); // it ended before it read: its exit code says why
   child.stdin?.end(options.input ?? "");
   return promise;

@@ -17,14 +17,23 @@ export async function createVnetBridge(options: {
   readonly namespace: string;
   readonly gateway: Ipv4Address;
   readonly prefixLength: number;
+  /** Called while there may be no bridge yet: what must hold before a port can be attached. */
+  readonly beforeBridge?: () => Promise<void>;
 }): Promise<void> {
   const { namespace, gateway, prefixLength } = options;
   await ensureNamespace(namespace, BRIDGE_ONLY);
-  const isThere = (await listLinks(namespace)).some(({ name }) => name === VNET_BRIDGE);
+  await options.beforeBridge?.();
+  const found = (await listLinks(namespace)).find(({ name }) => name === VNET_BRIDGE);
+  const gatewayText = `${formatIpv4(gateway)}/${prefixLength}`;
+  // Of a VNET of the same name with another address space.
+  const stale = (found?.addresses ?? []).filter(
+    (address) => !address.endsWith("/32") && address !== gatewayText,
+  );
   const bridge = `name ${VNET_BRIDGE} address ${GATEWAY_MAC} type bridge`;
   await ipBatch(namespace, [
-    ...(isThere ? [] : [`link add ${bridge} stp_state 0 mcast_snooping 0`]),
-    `addr replace ${formatIpv4(gateway)}/${prefixLength} dev ${VNET_BRIDGE}`,
+    ...(found !== undefined ? [] : [`link add ${bridge} stp_state 0 mcast_snooping 0`]),
+    ...stale.map((address) => `addr del ${address} dev ${VNET_BRIDGE}`),
+    `addr replace ${gatewayText} dev ${VNET_BRIDGE}`,
     `addr replace ${formatIpv4(WIRE_SERVER_ADDRESS)}/32 dev ${VNET_BRIDGE}`,
     `addr replace ${formatIpv4(METADATA_ADDRESS)}/32 dev ${VNET_BRIDGE}`,
     // LLDP frames and the like go by the port filter: their senders must not be learned.

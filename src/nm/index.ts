@@ -1,3 +1,14 @@
+export {
+  createLinuxNetwork,
+  type LinuxNetworkOptions,
+  NetworkAgent,
+  type NetworkAgentOptions,
+  type NodeNetwork,
+  type NodeVnet,
+  SimulatedNetwork,
+  type StartVnetServices,
+  type VnetServices,
+} from "./agent/index.ts";
 export type { BindingTable } from "./binding-table.ts";
 export { type BindingsSource, readBindings } from "./bindings-file.ts";
 export { answerDns } from "./dns/dns-responder.ts";
@@ -15,13 +26,6 @@ export {
   type InventoryNic,
   type InventoryResolver,
 } from "./inventory-resolver.ts";
-export {
-  NetworkAgent,
-  type NetworkAgentOptions,
-  type NodeVnet,
-  type StartVnetServices,
-  type VnetServices,
-} from "./network-agent.ts";
 export { NetworkManager, type NicPlacement, type NicRequest } from "./network-manager.ts";
 export type { PublicEndpoint } from "./public-addresses.ts";
 export { NodeVips } from "./vips/node-vips.ts";

@@ -9,7 +9,7 @@ import {
   systemClock,
 } from "../../compute/index.ts";
 import { Poller } from "../../net/poller.ts";
-import { NetworkAgent } from "../../nm/index.ts";
+import { createLinuxNetwork, NetworkAgent } from "../../nm/index.ts";
 import type { FabricStore } from "../../store/index.ts";
 import type { BootTrace } from "../../trace/index.ts";
 import { createReach } from "../boot-milestones.ts";
@@ -57,10 +57,14 @@ export function startNode(options: NodeOptions): FabricNode {
     runDirectory: options.runDirectory,
     clock: systemClock(Date.now),
   });
-  const networkAgent = new NetworkAgent({
-    ...{ store, onError, node },
+  const network = createLinuxNetwork({
     namespacePrefix: prefix,
     canFilter: options.canFilter,
+    poller,
+  });
+  const networkAgent = new NetworkAgent({
+    ...{ store, onError, node, network },
+    now: () => performance.now(),
     startServices: (vnet) =>
       startVnet({ store, vnet, agent, reach, poller, log, views, signal: stop.signal }),
     onProgrammed: ({ container, mac, address }, status) => {
