@@ -72,7 +72,10 @@ export function addFabricCommands(program: Command, options: FabricCommandOption
     .description("run one node of a fabric whose data folder is on this machine")
     .argument("<name>", "the node's name")
     .option("--data <dir>", "data folder of the fabric")
-    .requiredOption("--address <address>", "its address on the network between the nodes")
+    .requiredOption(
+      "--address <address/prefix>",
+      "its address on the network between the nodes, and how large that is",
+    )
     .option("--fault-domain <name>", "what fails together with it (default: the node alone)")
     .option("--cpus <count>", "processors that containers may take", readCount, 8)
     .option("--memory-mib <count>", "memory that containers may take", readCount, 4096)

@@ -1,11 +1,19 @@
 /** `goalstate node`: one node in a process of its own. Killed at any moment, its VMs run on and the next one adopts them. */
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "pino";
 import packageJson from "../../../package.json" with { type: "json" };
 import { keys, type NodeStatus } from "../../model/documents.ts";
 import { FabricError } from "../../model/errors.ts";
+import {
+  type Ipv4Address,
+  type Ipv4Subnet,
+  networkOf,
+  parseIpv4,
+} from "../../model/ipv4-address.ts";
 import { findProgram } from "../../net/find-program.ts";
+import { createNodeNamespace, createUnderlay, type NodeNamespace } from "../../net/node-network.ts";
 import { openSocketPath } from "../../net/socket-path.ts";
 import { type FabricStore, type Lease, openRemoteStore } from "../../store/index.ts";
 import { aborted } from "../aborted.ts";
@@ -23,12 +31,15 @@ import { type FabricNode, startNode } from "./node.ts";
 /** File in the data folder at which node processes reach the store of the control process. */
 export const STORE_SOCKET = "store.sock";
 
+const UNDERLAY_TRIES_MAX = 10;
+const UNDERLAY_RETRY_MS = 200;
+
 /** What {@link runNode} needs. */
 export interface NodeProcessOptions {
   readonly node: string;
   /** The data folder of the fabric. */
   readonly data: string;
-  /** On the network between the nodes. */
+  /** On the network between the nodes, as ADDRESS/PREFIX. */
   readonly address: string;
   readonly faultDomain: string;
   readonly cpus: number;
@@ -62,10 +73,11 @@ export async function runNode(options: NodeProcessOptions): Promise<void> {
   await using store = openRemoteStore({
     openPath: () => openSocketPath(data, STORE_SOCKET),
   });
+  const namespace = await enterUnderlay(`gs-${fabricId}-`, node, options.address);
   const hypervisor = await chooseHypervisor({ ...options, dataFolder: folder, lifetime: "own" });
   const trace = openTrace(store, log);
   await using started = await startNode({
-    ...{ store, trace, node, hypervisor, log },
+    ...{ store, trace, node, hypervisor, log, namespace },
     vmsAtEnd: "leave",
     images: await openImages(options.cacheFolder),
     prefix: `gs-${fabricId}-${node}-`,
@@ -94,6 +106,35 @@ function nodeRoutes(node: string, { listNetworks }: FabricNode): ControlRoutes[]
   };
   const metrics = createMetrics(packageJson.version, listNetworks);
   return [fabricRoutes(info), dhcpRoutes(listNetworks), metricsRoutes(metrics)];
+}
+
+/** Makes the node's own namespace, and the switch between all nodes; both may be there, or be made by another right now. */
+async function enterUnderlay(prefix: string, node: string, text: string): Promise<NodeNamespace> {
+  const { address, subnet } = readAddress(text);
+  for (let tries = 1; ; tries += 1) {
+    try {
+      const underlay = await createUnderlay({ prefix, subnet });
+      return await createNodeNamespace({ underlay, node, address });
+    } catch (error) {
+      if (tries === UNDERLAY_TRIES_MAX) throw error;
+      await delay(UNDERLAY_RETRY_MS);
+    }
+  }
+}
+
+function readAddress(text: string): { address: Ipv4Address; subnet: Ipv4Subnet } {
+  const [host = "", prefix = ""] = text.split("/");
+  try {
+    const address = parseIpv4(host);
+    const prefixLength = Number(prefix);
+    if (!(prefixLength >= 8 && prefixLength <= 30))
+      throw new SyntaxError("has no prefix from /8 to /30");
+    const network = networkOf(address, prefixLength);
+    return { address, subnet: { network, prefixLength } };
+  } catch (cause) {
+    const message = `--address ${text} is no address with a prefix, as in 100.127.0.1/24`;
+    throw new FabricError("ERR_USAGE_NODE_ADDRESS", message, { cause });
+  }
 }
 
 /** That of this node's earlier process, if the fabric still keeps it: then nobody notices that there was a gap. */
@@ -128,9 +169,16 @@ async function register(
   options: NodeProcessOptions,
   hypervisor: string,
 ): Promise<void> {
-  const { node, address, faultDomain, cpus, memoryMib } = options;
+  const { node, faultDomain, cpus, memoryMib } = options;
   const status: NodeStatus = {
-    ...{ node, address, faultDomain, cpus, memoryMib, hypervisor },
+    ...{
+      node,
+      address: options.address.replace(/\/.*/, ""),
+      faultDomain,
+      cpus,
+      memoryMib,
+      hypervisor,
+    },
     version: packageJson.version,
     pid: process.pid,
     sinceMs: Date.now(),

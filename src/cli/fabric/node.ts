@@ -8,8 +8,9 @@ import {
   type PrepareBootSource,
   systemClock,
 } from "../../compute/index.ts";
+import type { NodeNamespace } from "../../net/node-network.ts";
 import { Poller } from "../../net/poller.ts";
-import { createLinuxNetwork, NetworkAgent } from "../../nm/index.ts";
+import { createLinuxNetwork, NetworkAgent, NodeVips } from "../../nm/index.ts";
 import type { FabricStore } from "../../store/index.ts";
 import type { BootTrace } from "../../trace/index.ts";
 import { createReach } from "../boot-milestones.ts";
@@ -29,6 +30,8 @@ export interface NodeOptions {
   /** Where roles with an image get it from. */
   readonly images: ImageStore;
   readonly canFilter: boolean;
+  /** Where it meets the other nodes; absent: it is alone, and nothing of it is public. */
+  readonly namespace?: NodeNamespace;
   /** What becomes of its VMs when it is disposed. */
   readonly vmsAtEnd: "stop" | "leave";
   readonly log: Logger;
@@ -61,12 +64,18 @@ export function startNode(options: NodeOptions): FabricNode {
     namespacePrefix: prefix,
     canFilter: options.canFilter,
     poller,
+    ...(options.namespace !== undefined && { underlay: options.namespace }),
   });
+  const nodeVips =
+    options.namespace && new NodeVips({ nodeNamespace: options.namespace.namespace, onError });
   const networkAgent = new NetworkAgent({
     ...{ store, onError, node, network },
     now: () => performance.now(),
     startServices: (vnet) =>
-      startVnet({ store, vnet, agent, reach, poller, log, views, signal: stop.signal }),
+      startVnet({
+        ...{ store, node, vnet, agent, reach, poller, log, views, signal: stop.signal },
+        ...(nodeVips !== undefined && { nodeVips }),
+      }),
     onProgrammed: ({ container, mac, address }, status) => {
       if (status.kind !== "programmed") return;
       const { port, filter } = status;
@@ -85,6 +94,7 @@ export function startNode(options: NodeOptions): FabricNode {
       if (options.vmsAtEnd === "stop") await agent.stopAll();
       await agent[Symbol.asyncDispose]();
       await networkAgent[Symbol.asyncDispose]();
+      await nodeVips?.[Symbol.asyncDispose]();
     },
   };
 }

@@ -12,6 +12,8 @@ const CPU_OVERCOMMIT = 8;
 /** Of the machine's memory that containers may take; the rest is the host's. */
 const MEMORY_SHARE = 0.75;
 const NODES_MAX = 64;
+/** The namespace of the switch between the nodes is called so. */
+const RESERVED_NAME = "underlay";
 const MEBIBYTE = 1024 * 1024;
 
 const NodeSchema = z.strictObject({
@@ -37,7 +39,7 @@ type UpConfigFile = z.infer<typeof UpConfigSchema>;
 /** A node as it is started. */
 export interface NodeConfig {
   readonly name: string;
-  /** On the underlay. */
+  /** On the underlay, as ADDRESS/PREFIX. */
   readonly address: string;
   readonly faultDomain: string;
   readonly cpus: number;
@@ -65,6 +67,10 @@ export function readUpConfig(path: string | undefined, nodeCount: number | undef
     throw new FabricError("ERR_USAGE_UP_CONFIG", message);
   }
   const named = file.nodes ?? defaultNodes(nodeCount ?? 1);
+  if (named.some(({ name }) => name === RESERVED_NAME)) {
+    const message = `${source}: no node may be called ${RESERVED_NAME}; so is the network between them`;
+    throw new FabricError("ERR_USAGE_UP_CONFIG", message);
+  }
   refuseTwins(
     source,
     named.map(({ name }) => name),
@@ -78,7 +84,7 @@ export function readUpConfig(path: string | undefined, nodeCount: number | undef
     }
     return {
       name: node.name,
-      address: formatIpv4(address),
+      address: `${formatIpv4(address)}/${file.underlay.prefixLength}`,
       faultDomain: node.faultDomain ?? node.name,
       cpus: node.cpus ?? Math.ceil((availableParallelism() * CPU_OVERCOMMIT) / share),
       memoryMib: node.memoryMib ?? Math.floor((totalmem() * MEMORY_SHARE) / MEBIBYTE / share),

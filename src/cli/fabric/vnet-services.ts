@@ -2,11 +2,11 @@
 import { randomInt } from "node:crypto";
 import type { Logger } from "pino";
 import type { ComputeAgent } from "../../compute/index.ts";
-import type { ContainerGoal } from "../../model/documents.ts";
-import { type Ipv4Address, parseIpv4 } from "../../model/ipv4-address.ts";
+import { asDocument, type ContainerGoal, keys, type VnetGoal } from "../../model/documents.ts";
+import { type Ipv4Address, parseIpv4, parseSubnet } from "../../model/ipv4-address.ts";
 import { listLinks } from "../../net/iproute.ts";
 import type { Poller } from "../../net/poller.ts";
-import { type NodeVnet, probeEndpoint } from "../../nm/index.ts";
+import { type NodeVips, type NodeVnet, probeEndpoint, VnetVips } from "../../nm/index.ts";
 import type { FabricStore } from "../../store/index.ts";
 import { createChain, Journal, loadChain } from "../../wds/index.ts";
 import type { WireContainer, WireObserver } from "../../wireserver/index.ts";
@@ -25,6 +25,9 @@ const VNET_JOURNAL = { clients: 1_024, strangers: 256 };
 /** What {@link startVnet} needs. */
 export interface VnetParts {
   readonly store: FabricStore;
+  readonly node: string;
+  /** Public addresses of the node; absent: nothing is public. */
+  readonly nodeVips?: NodeVips;
   readonly vnet: NodeVnet;
   readonly agent: ComputeAgent;
   readonly reach: Reach;
@@ -81,6 +84,9 @@ export async function startVnet(parts: VnetParts): Promise<NetworkServices> {
   );
   const onError = (err: unknown) => log.error({ err }, "names of a VNET ended");
   opened.use(await startDns({ zone: directory.zone, namespace: vnet.namespace, onError }));
+  if (parts.nodeVips !== undefined) {
+    opened.use(await startVips({ ...parts, nodeVips: parts.nodeVips }, log));
+  }
   services.ended.catch(() => undefined); // logged by the services; the other VNETs go on
   const { counters, readSocketCounters } = services;
   views.set(vnet.vnet, {
@@ -93,6 +99,21 @@ export async function startVnet(parts: VnetParts): Promise<NetworkServices> {
   opened.defer(() => void views.delete(vnet.vnet));
   const kept = opened.move();
   return { ...services, [Symbol.asyncDispose]: () => kept.disposeAsync() };
+}
+
+async function startVips(
+  { store, node, vnet, nodeVips }: VnetParts & { readonly nodeVips: NodeVips },
+  log: Logger,
+): Promise<VnetVips> {
+  const { kv } = await store.get(keys.vnet(vnet.vnet));
+  if (kv === undefined) throw new Error(`VNET ${vnet.vnet} has no goal`);
+  const { addressSpace, gateway, vni } = asDocument<VnetGoal>(kv.value);
+  return new VnetVips({
+    ...{ store, node, nodeVips, vni, vnet: vnet.vnet, namespace: vnet.namespace },
+    subnet: parseSubnet(addressSpace),
+    gateway: parseIpv4(gateway),
+    onError: (what, err) => log.error({ err, what }, "public endpoints failed"),
+  });
 }
 
 /** A VNET is called TENANT.NAME. */
