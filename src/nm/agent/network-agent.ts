@@ -183,8 +183,10 @@ export class NetworkAgent implements AsyncDisposable {
       async () => {
         const { kv } = await store.get(keys.containerGoal(container));
         if (this.#reading.get(container) !== reading) return; // a newer one is under way
-        const goal = kv === undefined ? undefined : asDocument<ContainerGoal>(kv.value);
-        this.#place(container, goal?.node === node ? goal.vnet : undefined);
+        // It is being deleted: its guest must still hear so. Its placement goes when it is gone.
+        if (kv === undefined) return;
+        const goal = asDocument<ContainerGoal>(kv.value);
+        this.#place(container, goal.node === node ? goal.vnet : undefined);
       },
       (error) => onError(`goal of ${container}`, error),
     );
