@@ -64,6 +64,8 @@ export class NetworkAgent implements AsyncDisposable {
   #strays: { readonly vnet: string; readonly ports: readonly string[] }[] = [];
   #firewalls: readonly ForeignFirewall[] = [];
   #roundsUntilFirewalls = 0;
+  /** The live nodes that the fence was set to last, to see a change. */
+  #fence: string | undefined;
   #isCaughtUp = false;
   #signal: AbortSignal = AbortSignal.abort();
 
@@ -109,6 +111,7 @@ export class NetworkAgent implements AsyncDisposable {
   /** One look at everything, now; resolves when what it found is mended or said. */
   async reconcile(): Promise<void> {
     if (!this.#isCaughtUp || this.#signal.aborted) return;
+    await this.#fences.request();
     await Promise.all([...this.#vnets.values()].map((vnet) => vnet.request()));
     await this.#sweeps.request();
     await this.#lookForFirewalls();
@@ -163,8 +166,13 @@ export class NetworkAgent implements AsyncDisposable {
   }
 
   async #setFence(): Promise<void> {
+    const live = [...this.#nodes.values()].toSorted((a, b) => a - b);
+    const fence = live.join();
+    if (fence === this.#fence) return;
+    this.#fence = undefined; // it is not known while it is changed; the next look tries again
     try {
-      await this.#options.network.overlay?.setLiveNodes([...this.#nodes.values()]);
+      await this.#options.network.overlay?.setLiveNodes(live);
+      this.#fence = fence;
     } catch (error) {
       this.#options.onError("fence against nodes that are not alive", error);
     }

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { keys, type NodeNetworkStatus } from "../../../src/model/documents.ts";
-import { parseIpv4 } from "../../../src/model/ipv4-address.ts";
+import { formatIpv4, type Ipv4Address, parseIpv4 } from "../../../src/model/ipv4-address.ts";
 import { parseMac } from "../../../src/model/mac-address.ts";
 import { FakeFabric, NODE, nicOf, portOf, settle } from "./fake-fabric.ts";
 
@@ -25,6 +25,30 @@ async function nodeStatus({ store }: FakeFabric): Promise<NodeNetworkStatus> {
 }
 
 describe("network agent", () => {
+  test("lets in nodes that were there before it knew them, and tries again where that failed", async () => {
+    const fabric = new FakeFabric();
+    const address = "100.127.0.2";
+    const value = { node: "node-2", address };
+    await fabric.store.txn({ success: [{ kind: "put", key: keys.node("node-2"), value }] });
+    const live: string[] = [];
+    let failures = 1;
+    const overlay = {
+      setLiveNodes: async (addresses: readonly Ipv4Address[]) => {
+        failures -= 1;
+        if (failures >= 0) throw new Error("nft is busy");
+        live.push(addresses.map(formatIpv4).join());
+      },
+      setPeers: async () => undefined,
+    };
+    Object.assign(fabric.network, { overlay });
+    const running = await fabric.start();
+    expect(running.errors).toHaveLength(1);
+    await running.agent.reconcile();
+    await running.agent.reconcile();
+    expect(live).toEqual([address]);
+    await running.kill();
+  });
+
   test("makes the VNET with the first container here, says blocked, and programs the port that comes", async () => {
     const fabric = new FakeFabric();
     const nic = nicOf(4, V);
