@@ -22,6 +22,10 @@ export const HEALTH_POLICY_DEFAULT: HealthPolicy = {
   unhealthyThreshold: 2,
 };
 
+/** A target that was never healthy is only just starting: so often, and so many times, it is probed more eagerly. */
+const START_INTERVAL_MS = 500;
+const START_PROBES_MAX = 60;
+
 /** Probes under way at once. */
 const PROBES_MAX = 32;
 
@@ -62,10 +66,17 @@ export interface HealthChecksOptions<Target> {
   readonly onChange: (healthy: readonly Target[]) => void;
 }
 
+interface Entry<Target> {
+  readonly target: Target;
+  health: TargetHealth;
+  /** Probes until it was healthy for the first time; undefined since then. */
+  startProbes: number | undefined;
+}
+
 /** Follows the health of a set of targets; see {@link HealthChecks.run}. */
 export class HealthChecks<Target> {
   readonly #options: HealthChecksOptions<Target>;
-  readonly #targets = new Map<string, { readonly target: Target; health: TargetHealth }>();
+  readonly #targets = new Map<string, Entry<Target>>();
   #wake: () => void = () => undefined;
   #isWoken = false;
 
@@ -80,8 +91,9 @@ export class HealthChecks<Target> {
     const wanted = new Map(targets.map((target) => [keyOf(target), target]));
     for (const key of this.#targets.keys()) if (!wanted.has(key)) this.#targets.delete(key);
     for (const [key, target] of wanted) {
-      const health = this.#targets.get(key)?.health ?? { kind: "unknown" };
-      this.#targets.set(key, { target, health });
+      const known = this.#targets.get(key);
+      const { health, startProbes } = known ?? { health: { kind: "unknown" }, startProbes: 0 };
+      this.#targets.set(key, { target, health, startProbes });
       if (health.kind === "unknown") this.#isWoken = true;
     }
     if (this.#isWoken) this.#wake();
@@ -126,7 +138,12 @@ export class HealthChecks<Target> {
     );
     // It may have been replaced meanwhile: what is judged is what is there now.
     const now = this.#targets.get(key);
-    if (now !== undefined) now.health = judgeTarget(now.health, result, policy);
+    if (now === undefined) return;
+    if (now.startProbes !== undefined) {
+      // What it was before it started says nothing against it.
+      now.health = judgeTarget({ kind: "unknown" }, result, policy);
+      now.startProbes = now.health.kind === "healthy" ? undefined : now.startProbes + 1;
+    } else now.health = judgeTarget(now.health, result, policy);
   }
 
   async #pause(signal: AbortSignal): Promise<void> {
@@ -134,9 +151,15 @@ export class HealthChecks<Target> {
     const woken = new AbortController();
     this.#wake = () => woken.abort();
     const either = AbortSignal.any([signal, woken.signal]);
-    await delay(this.#options.policy.intervalMs, undefined, { signal: either }).catch(
-      () => undefined,
+    await delay(this.#pauseMs(), undefined, { signal: either }).catch(() => undefined);
+  }
+
+  #pauseMs(): number {
+    const { intervalMs } = this.#options.policy;
+    const isStarting = [...this.#targets.values()].some(
+      ({ startProbes }) => startProbes !== undefined && startProbes < START_PROBES_MAX,
     );
+    return isStarting ? Math.min(START_INTERVAL_MS, intervalMs) : intervalMs;
   }
 
   #entries(kind: TargetHealth["kind"]) {

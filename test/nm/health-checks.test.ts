@@ -93,6 +93,21 @@ describe("HealthChecks", () => {
     expect(seen).toEqual(["a", "", "b"]);
   });
 
+  test("a target that only starts is probed eagerly, and healthy with its first good answer", async () => {
+    let probes = 0;
+    const seen = await follow({
+      policy: { intervalMs: 1_000_000 },
+      start: ["a"],
+      probe: async () => {
+        probes += 1;
+        return probes === 2 ? OPEN : CLOSED;
+      },
+      steps: (_checks, healthy) => healthy === "a",
+    });
+    expect(seen).toEqual(["a"]);
+    expect(probes).toBe(2);
+  });
+
   test("takes a probe that throws for a failure", async () => {
     const checks = new HealthChecks<string>({
       policy: POLICY,

@@ -25,6 +25,7 @@ interface UpArguments {
   readonly nodes?: number;
   readonly hypervisor?: HypervisorChoice;
   readonly keepRunning?: boolean;
+  readonly expose?: boolean;
   readonly logLevel: string;
 }
 
@@ -58,6 +59,7 @@ export function addFabricCommands(program: Command, options: FabricCommandOption
     .option("--nodes <count>", "so many nodes, each as a host of its own (default: 1)", readNodes)
     .addOption(hypervisor())
     .option("--keep-running", "leave the VMs running at the end; the next start adopts them")
+    .option("--expose", "let this machine reach public addresses: adds one interface and one route")
     .addOption(logLevel())
     .action((up: UpArguments) => runUp(up, options));
   program
@@ -107,6 +109,7 @@ async function runUp(up: UpArguments, options: FabricCommandOptions): Promise<vo
     ...(up.nodes !== undefined && { nodes: up.nodes }),
     ...(up.hypervisor !== undefined && { hypervisor: up.hypervisor }),
     keepRunning: up.keepRunning === true,
+    expose: up.expose === true,
     program: PROGRAM,
     logLevel: up.logLevel,
     log: createLog(up.logLevel),

@@ -3,6 +3,9 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "pino";
 import { removeLeftovers } from "../../compute/index.ts";
 import { keys } from "../../model/documents.ts";
+import { broadcastOf, formatSubnet, type Ipv4Address } from "../../model/ipv4-address.ts";
+import { exposeToHost, unexposeFromHost } from "../../net/host-exposure.ts";
+import { createUnderlay } from "../../net/node-network.ts";
 import type { FabricStore } from "../../store/index.ts";
 import { aborted } from "../aborted.ts";
 import { openDataFolder } from "../data-folder.ts";
@@ -21,6 +24,8 @@ export interface UpOptions {
   readonly nodes?: number;
   readonly hypervisor?: HypervisorChoice;
   readonly keepRunning: boolean;
+  /** Programs on this machine may reach public addresses: one interface and one route in its own network. */
+  readonly expose: boolean;
   /** Path of the goalstate program: node processes are started with it. */
   readonly program: string;
   readonly logLevel: string;
@@ -42,6 +47,10 @@ export async function runUp(options: UpOptions): Promise<void> {
   const prefix = `gs-${data.fabricId}-`;
   const hypervisor = options.hypervisor ?? config.hypervisor ?? "auto";
   print(`data folder ${data.path}`);
+  if (options.expose) {
+    const name = await exposeVips(prefix, config);
+    print(`public addresses ${formatSubnet(config.vips)} are reached through ${name}`);
+  }
   await runControl({ data, config, command: "up", log, signal }, async () => {
     const nodes = superviseNodes({
       nodes: config.nodes,
@@ -59,8 +68,19 @@ export async function runUp(options: UpOptions): Promise<void> {
       await nodes[Symbol.asyncDispose]();
     }
   });
+  if (options.expose) await unexposeFromHost({ address: hostAddress(config) });
   if (options.keepRunning) return print("the VMs run on; the next 'goalstate up' adopts them");
   await removeLeftovers(prefix);
+}
+
+/** This machine takes the underlay's last address, nodes its first ones. */
+function hostAddress({ underlay }: UpConfig): Ipv4Address {
+  return (broadcastOf(underlay) - 1) as Ipv4Address;
+}
+
+async function exposeVips(prefix: string, config: UpConfig): Promise<string> {
+  const underlay = await createUnderlay({ prefix, subnet: config.underlay });
+  return await exposeToHost({ underlay, address: hostAddress(config), pool: config.vips });
 }
 
 function nodeCommand(
