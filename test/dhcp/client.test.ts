@@ -144,6 +144,7 @@ describe("runDhcpClient() against serveDhcp()", () => {
         t2Seconds: 75_600,
         serverIdentifier: SERVER_IP,
         mtu: 1500,
+        domain: "tenant.internal",
         hostname: "web-0",
       },
     ]);
