@@ -45,7 +45,11 @@ export interface Scene extends AsyncDisposable {
   /** The row of a container. */
   row(container: string): Promise<Row>;
   /** Polls `ps` until a row has what is wanted; fails with the rows after `seconds`. */
-  until(what: string, seconds: number, isSo: (rows: readonly Row[]) => boolean): Promise<void>;
+  until(
+    what: string,
+    seconds: number,
+    isSo: (rows: readonly Row[]) => boolean | Promise<boolean>,
+  ): Promise<void>;
   /** Writes a file into a folder of the scene; returns its path. */
   write(name: string, text: string): string;
 }
@@ -78,7 +82,7 @@ export function openScene(label: string): Scene {
       const deadlineMs = performance.now() + seconds * 1000;
       for (;;) {
         const rows = await ps();
-        if (isSo(rows)) return;
+        if (await isSo(rows)) return;
         if (performance.now() > deadlineMs) {
           throw new Error(`not within ${seconds} s: ${what}\n${text(rows)}\n${nodeLogs(data)}`);
         }

@@ -26,6 +26,7 @@ const { values } = parseArgs({
     hostname: { type: "string", default: "guest" },
     run: { type: "string", default: "." },
     agent: { type: "string", default: "" },
+    "host-mounts": { type: "string" }, // the mount namespace in which nothing may be mounted
     app: { type: "string" },
   },
 });
@@ -117,7 +118,7 @@ function writeResolvConf({ dns, domain }: DhcpLease): void {
 async function useResolvConf(): Promise<void> {
   try {
     const own = readlinkSync("/proc/self/ns/mnt");
-    if (own === readlinkSync("/proc/1/ns/mnt")) throw new Error("no mount namespace of its own");
+    if (own === values["host-mounts"]) throw new Error("it has no mount namespace of its own");
     await runTool("mount", ["--bind", resolvConfPath, realpathSync("/etc/resolv.conf")]);
   } catch (error) {
     say(`names are resolved as on the host: ${errorText(error)}`);

@@ -3,7 +3,7 @@
  * port, the same agent, no kernel of its own. For machines without QEMU, and for tests.
  */
 import { type ChildProcess, spawn } from "node:child_process";
-import { closeSync, existsSync, openSync } from "node:fs";
+import { closeSync, existsSync, openSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { FabricError } from "../../../model/errors.ts";
@@ -70,6 +70,7 @@ function spawnInit(spec: VmSpec, { agent, app }: BootParts, lockFd: number): Chi
     ...["netns", "exec", spec.name, process.execPath, INIT_SCRIPT],
     ...[`--attempt=${spec.attempt}`, "--interface", GUEST_INTERFACE, "--hostname", spec.hostname],
     ...["--run", spec.runDirectory, "--agent", agent],
+    ...["--host-mounts", readlinkSync("/proc/self/ns/mnt")],
     ...(app === undefined ? [] : ["--app", app]),
     `guest=${spec.name}`,
   ];
