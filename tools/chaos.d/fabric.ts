@@ -3,6 +3,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync, mkdirSync, openSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import { Supervised } from "./supervised.ts";
 
 const GOALSTATE = join(import.meta.dirname, "../../bin/goalstate");
 /** Before a process that ended by itself is started again. */
@@ -14,6 +15,8 @@ export interface FabricOptions {
   readonly folder: string;
   readonly nodes: readonly string[];
   readonly ttlSeconds: number;
+  /** `apart`: control and each node are started here; `up`: `goalstate up` starts the nodes. */
+  readonly manner: "apart" | "up";
   readonly say: (text: string) => void;
 }
 
@@ -48,12 +51,25 @@ export function startFabric(options: FabricOptions): Fabric {
   mkdirSync(logs, { recursive: true });
   const config = join(folder, "up.yaml");
   const fd = openSync(config, "w");
-  writeSync(fd, `nodeTtlSeconds: ${ttlSeconds}\n`);
+  writeSync(fd, `nodeTtlSeconds: ${ttlSeconds}\nhypervisor: netns\n`);
+  const listed = options.nodes.map((name) => `{ name: ${name}, cpus: 32, memoryMib: 65536 }`);
+  if (options.manner === "up") writeSync(fd, `nodes: [${listed.join(", ")}]\n`);
   closeSync(fd);
   const keep = (name: string, args: readonly string[], before?: Keeper) => {
     const command = [GOALSTATE, ...args, "--data", data];
     return new Keeper(name, command, join(logs, `${name}.log`), options.say, before?.wasReady);
   };
+  if (options.manner === "up") {
+    const up = keep("up", ["up", "--config", config]);
+    const nodes = options.nodes.map((node) => new Supervised(node, data));
+    return {
+      ...{ data, control: up, nodes: new Map(nodes.map((node) => [node.name, node])) },
+      [Symbol.asyncDispose]: async () => {
+        await up.end();
+        for (const node of nodes) node[Symbol.dispose]();
+      },
+    };
+  }
   const control = keep("control", ["control", "--config", config]);
   const nodes = options.nodes.map((node, index) => {
     const args = [

@@ -11,6 +11,7 @@ interface Arguments {
   readonly kills: number;
   readonly ttl: number;
   readonly rest: number;
+  readonly up: boolean;
   readonly data?: string;
 }
 
@@ -32,13 +33,14 @@ const program = new Command("chaos")
   .option("--kills <count>", "end after so many", number, 200)
   .option("--ttl <seconds>", "how long a node may be silent until it is given up", number, 3)
   .option("--rest <seconds>", "longest wait for rest", number, 60)
+  .option("--up", "let 'goalstate up' start the nodes, and kill that too", false)
   .option(
     "--data <dir>",
     "new folder for data and logs, which then stays (default: a temporary one)",
   )
   .parse();
 
-const { seed, kills, ttl, rest, data } = program.opts<Arguments>();
+const { seed, kills, ttl, rest, up, data } = program.opts<Arguments>();
 const say = (text: string) => void process.stdout.write(`${text}\n`);
 const folder = data === undefined ? mkdtempSync(join(tmpdir(), "goalstate-chaos-")) : resolve(data);
 const startMs = performance.now();
@@ -46,7 +48,7 @@ const stop = new AbortController();
 for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => stop.abort());
 const outcome = await runChaos({
   ...{ random: new Random(seed), kills, folder, say, signal: stop.signal },
-  ...{ ttlSeconds: ttl, restSeconds: rest },
+  ...{ ttlSeconds: ttl, restSeconds: rest, manner: up ? "up" : "apart" },
 });
 const seconds = ((performance.now() - startMs) / 1000).toFixed(0);
 const list = (counts: ReadonlyMap<string, number>) =>

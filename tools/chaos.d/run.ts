@@ -35,6 +35,7 @@ export interface RunOptions {
   /** Everything goes below it; it must be new. */
   readonly folder: string;
   readonly ttlSeconds: number;
+  readonly manner: "apart" | "up";
   /** Longest wait for rest after a round. */
   readonly restSeconds: number;
   readonly say: (text: string) => void;
@@ -96,11 +97,11 @@ class Chaos {
 
   constructor(options: RunOptions) {
     this.#options = options;
-    const { folder, ttlSeconds, say } = options;
+    const { folder, ttlSeconds, manner, say } = options;
     this.#app = join(folder, "app");
     mkdirSync(this.#app, { recursive: true });
     writeFileSync(join(this.#app, "app.json"), '{ "command": ["sleep", "1000000"] }\n');
-    this.#fabric = startFabric({ folder, nodes: NODES, ttlSeconds, say });
+    this.#fabric = startFabric({ folder, nodes: NODES, ttlSeconds, manner, say });
     const { data } = this.#fabric;
     this.#store = openRemoteStore({
       openPath: () => openSocketPath(data, "store.sock"),

@@ -3,6 +3,7 @@ import { execFile } from "node:child_process";
 import { readdirSync } from "node:fs";
 import { constants } from "node:os";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { promisify } from "node:util";
 import { listProcesses } from "../../src/compute/index.ts";
 import { parseIpv4 } from "../../src/model/ipv4-address.ts";
@@ -18,6 +19,8 @@ const JUMP = /"([^"]+)" : jump port_/g;
 /** Links that each VNET namespace has of its own. */
 const OWN_LINKS = new Set(["lo", "br0", "vxlan0", "vip0"]);
 const NOBODY_PORT = 9;
+const SETTLE_LOOKS_MAX = 50;
+const SETTLE_LOOK_MS = 20;
 const REFUSED = `errno ${constants.errno.ECONNREFUSED}`;
 
 /** The init of a guest. */
@@ -63,6 +66,16 @@ export function findGuests(prefix: string): GuestFound[] {
   });
 }
 
+/** As {@link findGuests}; an init that starts a program shows twice until that is what it is, and is waited for. */
+async function findSettledGuests(prefix: string): Promise<GuestFound[]> {
+  for (let looks = 1; ; looks += 1) {
+    const found = findGuests(prefix);
+    const names = new Set(found.map(({ name }) => name));
+    if (names.size === found.length || looks === SETTLE_LOOKS_MAX) return found;
+    await delay(SETTLE_LOOK_MS);
+  }
+}
+
 /** All processes in a guest's namespace, init first. */
 export function findInside(prefix: string, name: string): number[] {
   const inode = findNamespaceInode(`${prefix}${name}`);
@@ -80,7 +93,7 @@ export async function look(
 ): Promise<World> {
   const { kvs } = await store.list("/");
   const namespaces = readNamespaces(prefix);
-  const found = findGuests(prefix);
+  const found = await findSettledGuests(prefix);
   const guests = await Promise.all(
     found.map(async (guest) => ({ ...guest, addresses: await readAddresses(prefix, guest) })),
   );
