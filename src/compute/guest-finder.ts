@@ -3,6 +3,7 @@
  * and works in the guest's run directory. Both together make it ours: the names of two nodes may begin alike.
  */
 import { basename, dirname } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { errorText } from "../model/errors.ts";
 import { ipBatch } from "../net/iproute.ts";
 import { findNamespaceInode } from "../net/namespace.ts";
@@ -25,6 +26,9 @@ const GUEST_ARGUMENT = /^guest=([^,]+)/;
 const ATTEMPT_ARGUMENT = /^(?:name=opt\/goalstate\/attempt,string=|--attempt=)(\d+)$/;
 /** Tools that make a guest's namespace and NIC work in its run directory, and may outlive the agent that called them. */
 const TOOL = "ip";
+/** From a process's fork to its exec, on a machine that is busy. */
+const FORK_WAIT_MS = 1_000;
+const FORK_POLL_MS = 10;
 
 /** The guest that a process runs; undefined if it runs none. */
 export function guestNameOf({ args }: ProcessInfo): string | undefined {
@@ -185,6 +189,16 @@ async function adoptGuest(
   return { container, attempt, reason: [found.reason, failure].filter(Boolean).join("; ") };
 }
 
+/** A process that starts another shows twice until the new one becomes its program: not two guests. */
+async function findSettled(isRight: (info: ProcessInfo) => boolean): Promise<ProcessInfo[]> {
+  let found = listProcesses().filter(isRight);
+  for (let waitedMs = 0; found.length > 1 && waitedMs < FORK_WAIT_MS; waitedMs += FORK_POLL_MS) {
+    await delay(FORK_POLL_MS);
+    found = listProcesses().filter(isRight);
+  }
+  return found;
+}
+
 async function attachOne(
   place: GuestPlace,
   kind: VmRecord["hypervisor"],
@@ -193,7 +207,7 @@ async function attachOne(
   const { folder, record } = place;
   if (record.hypervisor !== kind) return { reason: `it ran on ${record.hypervisor}, not ${kind}` };
   const isRight = (info: ProcessInfo) => info.folder === folder && isOf(info, record.name);
-  const processes = listProcesses().filter(isRight);
+  const processes = await findSettled(isRight);
   const [first] = processes;
   if (first === undefined) return { reason: "it ended, or was never started, while no agent ran" };
   if (processes.length > 1) return { reason: `${processes.length} processes ran for it` };
