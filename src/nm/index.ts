@@ -26,7 +26,12 @@ export {
   type InventoryNic,
   type InventoryResolver,
 } from "./inventory-resolver.ts";
-export { NetworkManager, type NicPlacement, type NicRequest } from "./network-manager.ts";
+export {
+  type MacOwner,
+  NetworkManager,
+  type NicPlacement,
+  type NicRequest,
+} from "./network-manager.ts";
 export type { PublicEndpoint } from "./public-addresses.ts";
 export { NodeVips } from "./vips/node-vips.ts";
 export { VnetVips, type VnetVipsOptions } from "./vips/vnet-vips.ts";

@@ -1,6 +1,12 @@
 /** The network manager: gives each NIC of a tenant a MAC and an address, and keeps the promise in the store. */
 import { createHash } from "node:crypto";
-import { asDocument, keys, type NicGoal, type VnetGoal } from "../model/documents.ts";
+import {
+  asDocument,
+  keys,
+  type MacClaim,
+  type NicGoal,
+  type VnetGoal,
+} from "../model/documents.ts";
 import { FabricError } from "../model/errors.ts";
 import {
   formatIpv4,
@@ -34,6 +40,11 @@ export interface NicPlacement {
   readonly compare: Compare;
   readonly operation: Operation;
 }
+
+/** Whose a MAC is. */
+export type MacOwner =
+  | { readonly kind: "host" }
+  | { readonly kind: "tenant"; readonly nic: NicGoal };
 
 /** Allocates networks and NICs. Its goals are the only place where it keeps anything. */
 export class NetworkManager {
@@ -70,6 +81,18 @@ export class NetworkManager {
       book = await this.#allocateChunk(book, options.addressSpace, chunk);
     }
     return options.nics.map(({ container }) => book.nics.get(container)!);
+  }
+
+  /** Whose a MAC is, for the hardware manager's question: a physical host, or a tenant's NIC? Undefined: nobody's. */
+  async findOwner(mac: MacAddress): Promise<MacOwner | undefined> {
+    const text = formatMac(mac);
+    const host = await this.#store.get(keys.host(text));
+    if (host.kv !== undefined) return { kind: "host" };
+    const claim = await this.#store.get(keys.mac(text));
+    if (claim.kv === undefined) return undefined;
+    const { vnet } = asDocument<MacClaim>(claim.kv.value);
+    const { kv } = await this.#store.get(keys.nic(vnet, text));
+    return kv === undefined ? undefined : { kind: "tenant", nic: asDocument<NicGoal>(kv.value) };
   }
 
   /** The NICs of a VNET. */

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { asDocument, keys, type VnetGoal } from "../../src/model/documents.ts";
 import { parseSubnet } from "../../src/model/ipv4-address.ts";
+import { parseMac } from "../../src/model/mac-address.ts";
 import { NetworkManager } from "../../src/nm/index.ts";
 import { openMemoryStore } from "../../src/store/index.ts";
 
@@ -97,5 +98,16 @@ describe("NetworkManager", () => {
     expect(kvs.map(({ value }) => asDocument<{ vnet: string }>(value).vnet)).toEqual(["w", "w"]);
     expect((await store.get(keys.vnet("v"))).kv).toBeUndefined();
     expect((await store.get(keys.vnet("w"))).kv).toBeDefined();
+  });
+
+  test("tells whose a MAC is: a tenant's, a physical host's, or nobody's", async () => {
+    const { store, manager, allocate } = startManager();
+    const [nic] = await allocate("v", ["web_0"]);
+    expect(await manager.findOwner(parseMac(nic!.mac))).toEqual({ kind: "tenant", nic });
+    const host = "00:0c:01:00:00:01";
+    await store.txn({ success: [{ kind: "put", key: keys.host(host), value: {} }] });
+    expect(await manager.findOwner(parseMac(host))).toEqual({ kind: "host" });
+    await manager.release("lab", "v");
+    expect(await manager.findOwner(parseMac(nic!.mac))).toBeUndefined();
   });
 });

@@ -1,9 +1,9 @@
 /** `goalstate dhcp ...`: commands that look inside the DHCP server. */
-import { type Command, InvalidArgumentError } from "commander";
+import type { Command } from "commander";
 import type { z } from "zod";
-import { formatMac, parseMac } from "../../model/mac-address.ts";
 import { askControlFor } from "../control/control-client.ts";
 import { chooseFabricFolder } from "../control/running-fabrics.ts";
+import { readMacArgument } from "../mac-argument.ts";
 
 /** What the commands take from their surroundings. */
 export interface DhcpCommandOptions {
@@ -77,14 +77,6 @@ async function runReplay(
     compare: replay.compare === true,
     json: replay.json === true,
   });
-}
-
-function readMacArgument(text: string): string {
-  try {
-    return formatMac(parseMac(text));
-  } catch (error) {
-    throw new InvalidArgumentError(error instanceof Error ? error.message : String(error));
-  }
 }
 
 async function explain(

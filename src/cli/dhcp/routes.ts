@@ -1,8 +1,7 @@
 /** What the control socket answers about DHCP. */
 
-import { FabricError } from "../../model/errors.ts";
-import { parseMac } from "../../model/mac-address.ts";
 import type { ControlRoutes } from "../control/control-server.ts";
+import { readMacParameter } from "../control/mac-parameter.ts";
 import { readCounters } from "./counters-document.ts";
 import { explainClient } from "./explain.ts";
 import type { DhcpNetworkView } from "./network-view.ts";
@@ -15,14 +14,4 @@ export function dhcpRoutes(networks: () => readonly DhcpNetworkView[]): ControlR
     );
     app.get("/v1/dhcp/counters", () => readCounters(networks()));
   };
-}
-
-function readMacParameter(text: string) {
-  try {
-    return parseMac(text);
-  } catch (cause) {
-    throw new FabricError("ERR_USAGE_CONTROL", "The path of the control request is wrong", {
-      cause,
-    });
-  }
 }

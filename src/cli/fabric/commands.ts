@@ -75,8 +75,8 @@ export function addFabricCommands(program: Command, options: FabricCommandOption
     .argument("<name>", "the node's name")
     .option("--data <dir>", "data folder of the fabric")
     .requiredOption(
-      "--address <address/prefix>",
-      "its address on the network between the nodes, and how large that is",
+      "--address <address>",
+      "its address on the network between the nodes, with the size of that if it is not a /24",
     )
     .option("--fault-domain <name>", "what fails together with it (default: the node alone)")
     .option("--cpus <count>", "processors that containers may take", readCount, 8)

@@ -22,6 +22,7 @@ export interface ControlPlaneOptions {
 /** Running managers. Disposing it ends them; goals stay as they are. */
 export interface ControlPlane extends AsyncDisposable {
   readonly manager: ComputeManager;
+  readonly network: NetworkManager;
   /** Resolves when the managers have ended; rejects when the store fails. */
   readonly ended: Promise<void>;
 }
@@ -29,9 +30,9 @@ export interface ControlPlane extends AsyncDisposable {
 /** Starts the managers over a store. */
 export function startManager(options: ControlPlaneOptions): ControlPlane {
   const { store, fabricId, trace, log, nodeGraceMs, vips } = options;
+  const network = new NetworkManager({ store, ...(vips !== undefined && { vips }) });
   const manager = new ComputeManager({
-    ...{ store, trace, fabricId },
-    network: new NetworkManager({ store, ...(vips !== undefined && { vips }) }),
+    ...{ store, trace, fabricId, network },
     clock: CLOCK,
     nodeGraceMs,
     onError: (what, err) => log.error({ err, what }, "compute manager failed"),
@@ -45,6 +46,7 @@ export function startManager(options: ControlPlaneOptions): ControlPlane {
   ended.catch((err: unknown) => log.error({ err }, "managers ended"));
   return {
     manager,
+    network,
     ended,
     [Symbol.asyncDispose]: async () => {
       stop.abort();

@@ -50,8 +50,8 @@ export async function runControl(
     ...{ store, fabricId, trace, log, nodeGraceMs },
     vips: config.vips,
   });
-  const { manager } = managers;
-  const control = createFabricControl({ manager, store, trace, now: Date.now });
+  const { manager, network } = managers;
+  const control = createFabricControl({ manager, network, store, trace, now: Date.now });
   const info = () => ({ command, networks: [], pid: process.pid, version: packageJson.version });
   await using _control = await openControlServer({
     folder: path,

@@ -10,6 +10,7 @@ import {
   type VipGoal,
 } from "../../model/documents.ts";
 import { FabricError } from "../../model/errors.ts";
+import type { NetworkManager } from "../../nm/index.ts";
 import type { FabricStore } from "../../store/index.ts";
 import { type BootTrace, why } from "../../trace/index.ts";
 import type { FabricControl, NodeView, TenantView } from "../tenants/fabric-control.ts";
@@ -17,6 +18,7 @@ import type { FabricControl, NodeView, TenantView } from "../tenants/fabric-cont
 /** What {@link createFabricControl} needs. */
 export interface ManagerControlOptions {
   readonly manager: ComputeManager;
+  readonly network: NetworkManager;
   readonly store: FabricStore;
   readonly trace: BootTrace;
   /** Epoch milliseconds. */
@@ -25,7 +27,7 @@ export interface ManagerControlOptions {
 
 /** Makes the {@link FabricControl} of a control process. */
 export function createFabricControl(options: ManagerControlOptions): FabricControl {
-  const { manager, store, trace, now } = options;
+  const { manager, network, trace, now, store } = options;
   return {
     submit: async ({ tenant, folder }) => {
       const { outcome, containers } = await manager.submit(tenant, folder);
@@ -36,6 +38,13 @@ export function createFabricControl(options: ManagerControlOptions): FabricContr
     listContainers: () => manager.listContainers(),
     listNodes: () => listNodes(store),
     listTenants: () => listTenants(options),
+    findOwner: async (mac) => {
+      const found = await network.findOwner(mac);
+      if (found === undefined) return { owner: "nobody" };
+      if (found.kind === "host") return { owner: "host" };
+      const { container, vnet, address, node } = found.nic;
+      return { owner: "tenant", container, vnet, address, node };
+    },
     why: async (container) => {
       const view = (await manager.listContainers()).find((row) => row.container === container);
       if (view === undefined) {

@@ -123,7 +123,7 @@ async function enterUnderlay(prefix: string, node: string, text: string): Promis
 }
 
 function readAddress(text: string): { address: Ipv4Address; subnet: Ipv4Subnet } {
-  const [host = "", prefix = ""] = text.split("/");
+  const [host = "", prefix = "24"] = text.split("/");
   try {
     const address = parseIpv4(host);
     const prefixLength = Number(prefix);
@@ -132,7 +132,7 @@ function readAddress(text: string): { address: Ipv4Address; subnet: Ipv4Subnet }
     const network = networkOf(address, prefixLength);
     return { address, subnet: { network, prefixLength } };
   } catch (cause) {
-    const message = `--address ${text} is no address with a prefix, as in 100.127.0.1/24`;
+    const message = `--address ${text} is no address, as in 100.127.0.1 or 100.127.0.1/16`;
     throw new FabricError("ERR_USAGE_NODE_ADDRESS", message, { cause });
   }
 }

@@ -5,6 +5,7 @@ import { z } from "zod";
 import { FabricError } from "../../model/errors.ts";
 import { askControlFor, type ControlRequest } from "../control/control-client.ts";
 import { chooseFabricFolder } from "../control/running-fabrics.ts";
+import { readMacArgument } from "../mac-argument.ts";
 import { renderTable } from "../table.ts";
 import {
   AcceptedSchema,
@@ -13,6 +14,8 @@ import {
   type ContainerView,
   ContainerViewsSchema,
   NodeViewsSchema,
+  OwnerSchema,
+  type OwnerView,
   TenantViewsSchema,
 } from "./fabric-control.ts";
 
@@ -94,6 +97,13 @@ export function addTenantCommands(program: Command, options: TenantCommandOption
   listing("ps", "the containers of a fabric, and what state each is in", ps);
   listing("nodes", "the nodes of a fabric, with what is used of each", nodes);
   listing("tenants", "the tenants of a fabric, with their public endpoints", tenants);
+  program
+    .command("mac")
+    .description("whose a hardware address is: a tenant's container, a physical host, or nobody's")
+    .argument("<mac>", "hardware address", readMacArgument)
+    .option(...DATA)
+    .option(...JSON_OUTPUT)
+    .action((mac: string, look: Look) => showOwner(mac, look, options));
   program
     .command("why")
     .description("what a container waits for, since when, and who must act")
@@ -250,6 +260,26 @@ async function tenants(look: Look, options: TenantCommandOptions): Promise<void>
     ...[tenant, phase, `${ready}/${instances}`, endpoints.join(", ") || "-"],
   ]);
   show(look, options, views, [["TENANT", "PHASE", "READY", "ENDPOINTS"], ...rows]);
+}
+
+async function showOwner(mac: string, look: Look, options: TenantCommandOptions): Promise<void> {
+  const owner = await ask(`/v1/macs/${mac}`, OwnerSchema, look, options);
+  options.print(
+    look.json === true ? JSON.stringify({ mac, ...owner }) : `${mac} ${ownerText(owner)}`,
+  );
+}
+
+function ownerText(owner: OwnerView): string {
+  switch (owner.owner) {
+    case "nobody":
+      return "is nobody's: its DHCP requests are not answered";
+    case "host":
+      return "is a physical host";
+    case "tenant": {
+      const { container, vnet, address, node } = owner;
+      return `is ${container} with ${address} in VNET ${vnet}, ${node === "" ? "on no node" : `on ${node}`}`;
+    }
+  }
 }
 
 async function why(container: string, look: Look, options: TenantCommandOptions): Promise<void> {

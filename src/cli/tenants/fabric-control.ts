@@ -1,5 +1,6 @@
 /** What commands may ask of a fabric's managers, and the documents that they get. */
 import { z } from "zod";
+import type { MacAddress } from "../../model/mac-address.ts";
 import type { TenantDescription } from "../../model/tenant.ts";
 
 const ContainerViewSchema = z.object({
@@ -60,6 +61,22 @@ const TenantViewSchema = z.object({
 export type TenantView = z.infer<typeof TenantViewSchema>;
 export const TenantViewsSchema = z.array(TenantViewSchema);
 
+const unknownOwner = z.object({ owner: z.literal("nobody") });
+const hostOwner = z.object({ owner: z.literal("host") });
+const tenantOwner = z.object({
+  owner: z.literal("tenant"),
+  container: z.string(),
+  vnet: z.string(),
+  address: z.string(),
+  /** Empty while its container is nowhere. */
+  node: z.string(),
+});
+
+export const OwnerSchema = z.discriminatedUnion("owner", [unknownOwner, hostOwner, tenantOwner]);
+
+/** Whose a MAC is. */
+export type OwnerView = z.infer<typeof OwnerSchema>;
+
 /** What is sent to deploy a tenant. */
 export interface Submission {
   readonly tenant: TenantDescription;
@@ -85,6 +102,7 @@ export interface FabricControl {
   listContainers(): Promise<readonly ContainerView[]>;
   listNodes(): Promise<readonly NodeView[]>;
   listTenants(): Promise<readonly TenantView[]>;
+  findOwner(mac: MacAddress): Promise<OwnerView>;
   /** One sentence: what the container waits for. */
   why(container: string): Promise<string>;
 }

@@ -3,6 +3,7 @@ import { z } from "zod";
 import { FabricError } from "../../model/errors.ts";
 import { parseTenant } from "../../model/tenant.ts";
 import type { ControlRoutes } from "../control/control-server.ts";
+import { readMacParameter } from "../control/mac-parameter.ts";
 import { CONTAINER_ACTIONS, type FabricControl } from "./fabric-control.ts";
 
 const SubmissionSchema = z.object({ tenant: z.unknown(), folder: z.string().startsWith("/") });
@@ -30,6 +31,9 @@ export function tenantRoutes(control: FabricControl): ControlRoutes {
         return {};
       });
     }
+    app.get<{ Params: { mac: string } }>("/v1/macs/:mac", ({ params }) =>
+      control.findOwner(readMacParameter(params.mac)),
+    );
     app.get("/v1/nodes", () => control.listNodes());
   };
 }
