@@ -1,3 +1,4 @@
+import { writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { describe, expect, test } from "vitest";
 import { parseIpv4, WIRE_SERVER_ADDRESS } from "../../src/model/ipv4-address.ts";
@@ -126,6 +127,15 @@ describe.skipIf(!canMakeNamespaces && !process.env["CI"])("isolation (needs root
     const space = fabric.network.namespaceOf("red.net");
     const knock = () => ask(a.namespace, parseIpv4(b.address), { port: 9 });
     expect(await knock()).toBe(REFUSED);
+    // So that neither asks again for the other's MAC meanwhile, which would be counted.
+    for (const [guest, other] of [
+      [a, b],
+      [b, a],
+    ] as const) {
+      ipBatch(guest.namespace, [
+        `neigh replace ${other.address} lladdr ${other.mac} nud permanent dev eth0`,
+      ]);
+    }
     const counts = async () => (await readPortCounts(space)).get(a.port)!;
     const forged = [
       ["mac", frame(BROADCAST, b.mac, arp(1, b.mac, b.address, "10.20.0.9"))],
@@ -203,5 +213,16 @@ describe.skipIf(!canMakeNamespaces && !process.env["CI"])("isolation (needs root
       a.port,
     )!;
     expect(forged).toBeGreaterThan(0);
+  });
+
+  test("a name of a namespace that a killed process left is no VNET, and is made one", async () => {
+    using fabric = await makeTenants();
+    const name = fabric.network.namespaceOf("half.net");
+    writeFileSync(`/run/netns/${name}`, "");
+    using _name = { [Symbol.dispose]: () => void ip("netns", "del", name) };
+    expect(fabric.network.listPorts("half.net")).toBeUndefined();
+    const goal = { tenant: "t", addressSpace: "10.20.0.0/24", gateway: "10.20.0.1", vni: 1 };
+    await fabric.network.ensureVnet({ vnet: "half.net", ...goal });
+    expect(fabric.network.listPorts("half.net")).toEqual([]);
   });
 });

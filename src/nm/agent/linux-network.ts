@@ -1,5 +1,6 @@
 /** The networks of a node on Linux: a namespace with a bridge for each VNET, rtnetlink for ports, nft for their filter. */
 import type { VnetGoal } from "../../model/documents.ts";
+import { FabricError } from "../../model/errors.ts";
 import { type Ipv4Address, parseIpv4, parseSubnet } from "../../model/ipv4-address.ts";
 import { removeEmptyNamespace } from "../../net/ensure-namespace.ts";
 import { setLiveNodes } from "../../net/fence.ts";
@@ -117,9 +118,8 @@ class LinuxNetwork implements NodeNetwork {
 
   listPorts(vnet: string): NodePort[] | undefined {
     const namespace = this.namespaceOf(vnet);
-    if (findNamespaceInode(namespace) === undefined) return undefined;
-    return links(namespace)
-      .filter(({ name }) => !OWN_LINKS.has(name))
+    return findLinks(namespace)
+      ?.filter(({ name }) => !OWN_LINKS.has(name))
       .map(({ name, ifindex, isUp, master }) => ({
         ...{ name, ifindex, isUp },
         isAttached: master !== undefined,
@@ -184,6 +184,17 @@ class LinuxNetwork implements NodeNetwork {
 
 function links(namespace: string) {
   return inNamespace(namespace, dumpLinks);
+}
+
+/** @returns undefined if there is no such namespace, or only its name: whoever made it was killed, or is at it */
+function findLinks(namespace: string) {
+  if (findNamespaceInode(namespace) === undefined) return undefined;
+  try {
+    return links(namespace);
+  } catch (error) {
+    if (error instanceof FabricError) return undefined;
+    throw error;
+  }
 }
 
 /** Makes changes; the first failure of each link counts. */

@@ -25,6 +25,8 @@ export type VnetServices = AsyncDisposable;
 /** A VNET on this node, as its services see it. */
 export interface NodeVnet {
   readonly vnet: string;
+  /** As it was when the services were started. */
+  readonly goal: VnetGoal;
   readonly namespace: string;
   readonly bridge: string;
   /** What the NIC with this MAC is assigned; undefined while its port is blocked. */

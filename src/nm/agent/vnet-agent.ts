@@ -206,7 +206,7 @@ export class VnetAgent {
     await network.ensureVnet(goal);
     const bindings = new Bindings(goal);
     const node: NodeVnet = {
-      vnet,
+      ...{ vnet, goal },
       namespace: network.namespaceOf(vnet),
       bridge: network.bridge,
       findByMac: (mac) => bindings.findByMac(mac),
