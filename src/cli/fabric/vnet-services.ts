@@ -2,7 +2,7 @@
 import { randomInt } from "node:crypto";
 import type { Logger } from "pino";
 import type { ComputeAgent } from "../../compute/index.ts";
-import { asDocument, type ContainerGoal, keys, type VnetGoal } from "../../model/documents.ts";
+import type { ContainerGoal } from "../../model/documents.ts";
 import { type Ipv4Address, parseIpv4, parseSubnet } from "../../model/ipv4-address.ts";
 import { listLinks } from "../../net/iproute.ts";
 import type { Poller } from "../../net/poller.ts";
@@ -57,7 +57,7 @@ export async function startVnet(parts: VnetParts): Promise<NetworkServices> {
   await using opened = new AsyncDisposableStack();
   const directory = opened.use(
     startVnetDirectory({
-      ...{ store: parts.store, vnet: vnet.vnet, tenant: tenantOf(vnet) },
+      ...{ store: parts.store, vnet: vnet.vnet, tenant: vnet.goal.tenant },
       onError: (err) => log.error({ err }, "the directory of a VNET ended"),
     }),
   );
@@ -85,7 +85,7 @@ export async function startVnet(parts: VnetParts): Promise<NetworkServices> {
   const onError = (err: unknown) => log.error({ err }, "names of a VNET ended");
   opened.use(await startDns({ zone: directory.zone, namespace: vnet.namespace, onError }));
   if (parts.nodeVips !== undefined) {
-    opened.use(await startVips({ ...parts, nodeVips: parts.nodeVips }, log));
+    opened.use(startVips({ ...parts, nodeVips: parts.nodeVips }, log));
   }
   services.ended.catch(() => undefined); // logged by the services; the other VNETs go on
   const { counters, readSocketCounters } = services;
@@ -101,24 +101,17 @@ export async function startVnet(parts: VnetParts): Promise<NetworkServices> {
   return { ...services, [Symbol.asyncDispose]: () => kept.disposeAsync() };
 }
 
-async function startVips(
+function startVips(
   { store, node, vnet, nodeVips }: VnetParts & { readonly nodeVips: NodeVips },
   log: Logger,
-): Promise<VnetVips> {
-  const { kv } = await store.get(keys.vnet(vnet.vnet));
-  if (kv === undefined) throw new Error(`VNET ${vnet.vnet} has no goal`);
-  const { addressSpace, gateway, vni } = asDocument<VnetGoal>(kv.value);
+): VnetVips {
+  const { addressSpace, gateway, vni } = vnet.goal;
   return new VnetVips({
     ...{ store, node, nodeVips, vni, vnet: vnet.vnet, namespace: vnet.namespace },
     subnet: parseSubnet(addressSpace),
     gateway: parseIpv4(gateway),
     onError: (what, err) => log.error({ err, what }, "public endpoints failed"),
   });
-}
-
-/** A VNET is called TENANT.NAME. */
-function tenantOf({ vnet }: NodeVnet): string {
-  return vnet.split(".")[0] ?? vnet;
 }
 
 function findWireContainer(
