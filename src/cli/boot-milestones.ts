@@ -1,7 +1,7 @@
 /** Which milestone is reached by what a guest does on the network: the same in a fabric and under `serve`. */
 import { type ExchangeEvent, MESSAGE_TYPE } from "../dhcp/index.ts";
 import { formatIpv4 } from "../model/ipv4-address.ts";
-import type { Milestone } from "../model/milestone.ts";
+import { type Milestone, milestoneIndex } from "../model/milestone.ts";
 import type { BootTrace, Evidence } from "../trace/index.ts";
 import type { WireContainer, WireRequestKind } from "../wireserver/index.ts";
 
@@ -13,11 +13,42 @@ import type { WireContainer, WireRequestKind } from "../wireserver/index.ts";
 export type Reach = (container: string, milestone: Milestone, evidence: () => Evidence) => boolean;
 
 /** Makes a {@link Reach} over a trace. */
-export function createReach(trace: BootTrace): Reach {
+export function createReach(trace: Pick<BootTrace, "reach" | "hasReached">): Reach {
   return (container, milestone, evidence) => {
     if (trace.hasReached(container, milestone)) return false;
     trace.reach(container, milestone, evidence());
     return true;
+  };
+}
+
+/** The parts of a trace that a node uses. */
+type NodeTrace = Pick<BootTrace, "reach" | "hasReached" | "joinBoot" | "furthest" | "settled">;
+
+/**
+ * A trace in which a port is not said to be programmed before its VM is said to be created. The network agent sees the
+ * port itself, which is made first, and is often done before the hypervisor says that the VM runs.
+ */
+export function createNodeTrace(trace: NodeTrace): NodeTrace {
+  const held = new Map<string, Evidence>();
+  const tell = (container: string) => {
+    const evidence = held.get(container);
+    held.delete(container);
+    if (evidence !== undefined) trace.reach(container, "port-programmed", evidence);
+  };
+  return {
+    reach: (container, milestone, evidence) => {
+      const order = milestoneIndex(milestone) - milestoneIndex("vm-created");
+      const isEarly = milestone === "port-programmed" && !trace.hasReached(container, "vm-created");
+      if (isEarly) held.set(container, evidence);
+      // A later one says that the VM runs, whoever created it.
+      if (!isEarly && order > 0) tell(container);
+      if (!isEarly) trace.reach(container, milestone, evidence);
+      if (order === 0) tell(container);
+    },
+    hasReached: (container, milestone) => trace.hasReached(container, milestone),
+    joinBoot: (container, boot) => trace.joinBoot(container, boot),
+    furthest: (container) => trace.furthest(container),
+    settled: () => trace.settled(),
   };
 }
 

@@ -13,7 +13,7 @@ import { Poller } from "../../net/poller.ts";
 import { createLinuxNetwork, NetworkAgent, NodeVips } from "../../nm/index.ts";
 import type { FabricStore } from "../../store/index.ts";
 import type { BootTrace } from "../../trace/index.ts";
-import { createReach } from "../boot-milestones.ts";
+import { createNodeTrace, createReach } from "../boot-milestones.ts";
 import type { DhcpNetworkView } from "../dhcp/network-view.ts";
 import { startVnet } from "./vnet-services.ts";
 
@@ -46,7 +46,8 @@ export interface FabricNode extends AsyncDisposable {
 
 /** Starts the agents of a node. */
 export function startNode(options: NodeOptions): FabricNode {
-  const { store, trace, log, prefix, node } = options;
+  const { store, log, prefix, node } = options;
+  const trace = createNodeTrace(options.trace);
   const stop = new AbortController();
   const onError = (what: string, err: unknown) => log.error({ err, what }, "agent failed");
   const reach = createReach(trace);
