@@ -51,7 +51,13 @@ export async function runControl(
     vips: config.vips,
   });
   const { manager, network } = managers;
-  const control = createFabricControl({ manager, network, store, trace, now: Date.now });
+  const control = createFabricControl({
+    ...{ manager, network, store, trace, now: Date.now },
+    reserved: [
+      { subnet: config.underlay, use: "the network between the nodes" },
+      { subnet: config.vips, use: "the fabric's public addresses" },
+    ],
+  });
   const info = () => ({ command, networks: [], pid: process.pid, version: packageJson.version });
   await using _control = await openControlServer({
     folder: path,

@@ -10,6 +10,8 @@ import {
   type VipGoal,
 } from "../../model/documents.ts";
 import { FabricError } from "../../model/errors.ts";
+import { formatSubnet, type Ipv4Subnet, subnetContains } from "../../model/ipv4-address.ts";
+import type { TenantDescription } from "../../model/tenant.ts";
 import type { NetworkManager } from "../../nm/index.ts";
 import type { FabricStore } from "../../store/index.ts";
 import { type BootTrace, why } from "../../trace/index.ts";
@@ -21,15 +23,18 @@ export interface ManagerControlOptions {
   readonly network: NetworkManager;
   readonly store: FabricStore;
   readonly trace: BootTrace;
+  /** Subnets that no VNET may reach into, with what they are for. */
+  readonly reserved: readonly { readonly subnet: Ipv4Subnet; readonly use: string }[];
   /** Epoch milliseconds. */
   readonly now: () => number;
 }
 
 /** Makes the {@link FabricControl} of a control process. */
 export function createFabricControl(options: ManagerControlOptions): FabricControl {
-  const { manager, network, trace, now, store } = options;
+  const { manager, network, trace, now, store, reserved } = options;
   return {
     submit: async ({ tenant, folder }) => {
+      refuseReserved(tenant, reserved);
       const { outcome, containers } = await manager.submit(tenant, folder);
       return { tenant: tenant.tenant, kind: outcome, containers: [...containers] };
     },
@@ -55,6 +60,23 @@ export function createFabricControl(options: ManagerControlOptions): FabricContr
       return `${container} is ${view.state}: ${view.detail}. ${waits}`;
     },
   };
+}
+
+/** A guest could not tell such an address of its VNET from one outside. */
+function refuseReserved(
+  { tenant, vnet }: TenantDescription,
+  reserved: ManagerControlOptions["reserved"],
+): void {
+  const { addressSpace } = vnet;
+  const taken = reserved.find(
+    ({ subnet }) =>
+      subnetContains(addressSpace, subnet.network) || subnetContains(subnet, addressSpace.network),
+  );
+  if (taken === undefined) return;
+  const message =
+    `${tenant}: vnet.addressSpace ${formatSubnet(addressSpace)} overlaps ${formatSubnet(taken.subnet)}, ` +
+    `${taken.use}; give the VNET another one`;
+  throw new FabricError("ERR_USAGE_TENANT", message);
 }
 
 async function listNodes(store: FabricStore): Promise<NodeView[]> {

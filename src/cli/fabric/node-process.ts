@@ -31,6 +31,8 @@ import { type FabricNode, startNode } from "./node.ts";
 /** File in the data folder at which node processes reach the store of the control process. */
 export const STORE_SOCKET = "store.sock";
 
+const NOT_ANSWERED: ReadonlySet<string> = new Set(["ERR_STORE_UNAVAILABLE", "ERR_STORE_UNCERTAIN"]);
+const STORE_RETRY_MS = 200;
 const UNDERLAY_TRIES_MAX = 10;
 const UNDERLAY_RETRY_MS = 200;
 
@@ -85,11 +87,11 @@ export async function runNode(options: NodeProcessOptions): Promise<void> {
     canFilter: findProgram("nft", options.searchPath) !== undefined,
   });
   await started.agent.ready;
-  const lease = await takeLease(store, join(folder, "lease"), options);
+  const lease = await untilKnown(signal, () => takeLease(store, join(folder, "lease"), options));
   // With the lease nobody else is this node: a socket that is there was left by a process that is gone.
   const routes = nodeRoutes(node, started);
   await using _control = await openControlServer({ folder, routes, log });
-  await register(store, lease, options, hypervisor.description);
+  await untilKnown(signal, () => register(store, lease, options, hypervisor.description));
   print(`node ${node} ready`);
   const lost = lease.lost.then(() => {
     const message = `Node ${node} was given up by the fabric: it was not heard of for ${options.ttlSeconds} s`;
@@ -134,6 +136,19 @@ function readAddress(text: string): { address: Ipv4Address; subnet: Ipv4Subnet }
   } catch (cause) {
     const message = `--address ${text} is no address, as in 100.127.0.1 or 100.127.0.1/16`;
     throw new FabricError("ERR_USAGE_NODE_ADDRESS", message, { cause });
+  }
+}
+
+/** Tries again what the control process did not answer, because it was killed just then; both steps may be repeated. */
+async function untilKnown<T>(signal: AbortSignal, step: () => Promise<T>): Promise<T> {
+  for (;;) {
+    try {
+      return await step();
+    } catch (error) {
+      const isKnown = !(error instanceof FabricError) || !NOT_ANSWERED.has(error.code);
+      if (isKnown || signal.aborted) throw error;
+      await delay(STORE_RETRY_MS, undefined, { signal });
+    }
   }
 }
 

@@ -98,6 +98,13 @@ function defaultNodes(count: number): z.infer<typeof NodeSchema>[] {
 }
 
 function refuseTwins(source: string, names: readonly string[]): void {
+  // What a node makes is recognised by a name that begins with the node's and a hyphen.
+  for (const name of names) {
+    const longer = names.find((other) => other.startsWith(`${name}-`));
+    if (longer === undefined) continue;
+    const message = `${source}: the name of node ${longer} begins with that of node ${name}; rename one`;
+    throw new FabricError("ERR_USAGE_UP_CONFIG", message);
+  }
   const twin = names.find((name, index) => names.indexOf(name) !== index);
   if (twin === undefined) return;
   throw new FabricError("ERR_USAGE_UP_CONFIG", `${source}: two nodes are called ${twin}`);
