@@ -9,6 +9,7 @@ import {
 import { errorText } from "../../model/errors.ts";
 import { type Ipv4Address, parseIpv4 } from "../../model/ipv4-address.ts";
 import { parseMac } from "../../model/mac-address.ts";
+import { portName } from "../../model/names.ts";
 import type { OverlayPeer } from "../../net/overlay-plan.ts";
 import { type FabricStore, follow } from "../../store/index.ts";
 import { BackOff } from "./back-off.ts";
@@ -47,6 +48,7 @@ const OVERLAY = "overlay";
 /** Converges a VNET; see {@link VnetAgent.start}. */
 export class VnetAgent {
   readonly #options: VnetAgentOptions;
+  /** By the names of their ports: a round looks at each of them. */
   readonly #nics = new Map<string, NicGoal>();
   readonly #stop = new AbortController();
   readonly #rounds = new Rounds(() => this.#round());
@@ -85,10 +87,12 @@ export class VnetAgent {
       store,
       keys.vnet(vnet).slice(0, -"goal".length),
       (key, value) => {
-        if (key === keys.vnet(vnet))
+        let isNews = false;
+        if (key === keys.vnet(vnet)) {
           this.#goal = value === undefined ? undefined : asDocument(value);
-        else if (key.startsWith(nics)) this.#onNic(key.slice(nics.length), value);
-        if (this.#isCaughtUp) void this.#rounds.request();
+          isNews = true;
+        } else if (key.startsWith(nics)) isNews = this.#onNic(key.slice(nics.length), value);
+        if (isNews && this.#isCaughtUp) void this.#rounds.request();
       },
       this.#stop.signal,
     );
@@ -123,9 +127,16 @@ export class VnetAgent {
     this.#told.clear();
   }
 
-  #onNic(mac: string, value: unknown): void {
-    if (value === undefined) this.#nics.delete(mac);
-    else this.#nics.set(mac, asDocument<NicGoal>(value));
+  /** @returns true if a round is due: each NIC of the VNET changes several times, and most are on other nodes */
+  #onNic(mac: string, value: unknown): boolean {
+    const { node, network } = this.#options;
+    const port = portName(mac);
+    const before = this.#nics.get(port);
+    const nic = value === undefined ? undefined : asDocument<NicGoal>(value);
+    if (nic !== undefined && before !== undefined && isSameProgram(before, nic)) return false;
+    if (nic === undefined) this.#nics.delete(port);
+    else this.#nics.set(port, nic);
+    return network.overlay !== undefined || before?.node === node || nic?.node === node;
   }
 
   async #round(): Promise<void> {
@@ -169,7 +180,7 @@ export class VnetAgent {
     const { network, vnet, node } = this.#options;
     return planVnet({
       node,
-      nics: [...this.#nics.values()],
+      nics: this.#nics,
       ports: network.listPorts(vnet) ?? [],
       programmed: this.#programmed,
       isHeld: (mac) => this.#backOff.isHeld(mac),
@@ -244,7 +255,7 @@ export class VnetAgent {
     }
     if (this.#stop.signal.aborted) return;
     // Goals may have changed while the filter was applied; a round for that is due.
-    const still = plan.open.filter(({ nic }) => this.#nics.get(nic.mac) === nic);
+    const still = plan.open.filter(({ nic }) => this.#nics.get(portName(nic.mac)) === nic);
     this.#open(still, running);
   }
 
@@ -345,4 +356,15 @@ export class VnetAgent {
       this.#options.onError(`overlay of VNET ${goal.vnet}`, error);
     }
   }
+}
+
+/** They differ in nothing that a port is programmed by: in whether its container is in service, for example. */
+function isSameProgram(a: NicGoal, b: NicGoal): boolean {
+  return (
+    a.mac === b.mac &&
+    a.node === b.node &&
+    a.address === b.address &&
+    a.container === b.container &&
+    a.hostname === b.hostname
+  );
 }

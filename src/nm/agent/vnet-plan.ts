@@ -3,7 +3,6 @@ import type { NicGoal } from "../../model/documents.ts";
 import { errorText } from "../../model/errors.ts";
 import { parseIpv4 } from "../../model/ipv4-address.ts";
 import { parseMac } from "../../model/mac-address.ts";
-import { portName } from "../../model/names.ts";
 import type { FilteredPort } from "../../net/port-filter.ts";
 import type { NodePort } from "./node-network.ts";
 
@@ -40,8 +39,8 @@ export interface VnetPlan {
 
 export interface VnetView {
   readonly node: string;
-  /** All NICs of the VNET, here and elsewhere. */
-  readonly nics: readonly NicGoal[];
+  /** All NICs of the VNET, here and elsewhere, by the names of their ports. */
+  readonly nics: ReadonlyMap<string, NicGoal>;
   readonly ports: readonly NodePort[];
   readonly programmed: Programmed;
   /** True for a MAC that failed and is not to be tried yet. */
@@ -51,7 +50,6 @@ export interface VnetView {
 /** Compares goals with ports. */
 export function planVnet(view: VnetView): VnetPlan {
   const { node, nics, ports, programmed, isHeld } = view;
-  const byPort = new Map(nics.map((nic) => [portName(nic.mac), nic]));
   const plan = {
     close: [] as NodePort[],
     keep: [] as PortProgram[],
@@ -64,7 +62,7 @@ export function planVnet(view: VnetView): VnetPlan {
     plan.blocked.push({ port, reason });
   };
   for (const port of ports) {
-    const nic = byPort.get(port.name);
+    const nic = nics.get(port.name);
     if (nic === undefined) block(port, "no-goal");
     else if (nic.node !== node) block(port, "other-node");
     else if (isHeld(nic.mac)) block(port, "failed");
@@ -82,7 +80,9 @@ export function planVnet(view: VnetView): VnetPlan {
   return {
     ...plan,
     forget: [...programmed.values()].filter(({ port }) => !kept.has(port.name)),
-    waiting: nics.filter((nic) => nic.node === node && !present.has(portName(nic.mac))),
+    waiting: [...nics]
+      .filter(([port, nic]) => nic.node === node && !present.has(port))
+      .map(([, nic]) => nic),
   };
 }
 
