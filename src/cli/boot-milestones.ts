@@ -22,7 +22,10 @@ export function createReach(trace: Pick<BootTrace, "reach" | "hasReached">): Rea
 }
 
 /** The parts of a trace that a node uses. */
-type NodeTrace = Pick<BootTrace, "reach" | "hasReached" | "joinBoot" | "furthest" | "settled">;
+type NodeTrace = Pick<
+  BootTrace,
+  "reach" | "hasReached" | "joinBoot" | "furthest" | "leave" | "settled"
+>;
 
 /**
  * A trace in which a port is not said to be programmed before its VM is said to be created. The network agent sees the
@@ -48,6 +51,10 @@ export function createNodeTrace(trace: NodeTrace): NodeTrace {
     hasReached: (container, milestone) => trace.hasReached(container, milestone),
     joinBoot: (container, boot) => trace.joinBoot(container, boot),
     furthest: (container) => trace.furthest(container),
+    leave: (container) => {
+      held.delete(container);
+      trace.leave(container);
+    },
     settled: () => trace.settled(),
   };
 }

@@ -89,6 +89,11 @@ export interface BootTrace {
    * FabricStore.watch.
    */
   follow(container: string | undefined, signal: AbortSignal): AsyncIterable<FollowedMilestone>;
+  /**
+   * Drops what memory knows of a container that this process has no more to do with: if it comes back, it may be
+   * another one of this name, whose boots are numbered from 1 again.
+   */
+  leave(container: string): void;
   /** Drops what memory knows of a container that was deleted, and deletes its milestones. */
   forget(container: string): Promise<void>;
   /** Resolves when everything reached so far is stored or was reported to `onError`. */
@@ -218,6 +223,10 @@ class StoreBootTrace implements BootTrace {
         if (entry !== undefined) yield entry;
       }
     }
+  }
+
+  leave(container: string): void {
+    this.#boots.delete(container);
   }
 
   async forget(container: string): Promise<void> {

@@ -10,6 +10,7 @@ function traced() {
     hasReached: (_container, milestone) => told.includes(milestone),
     joinBoot: async () => undefined,
     furthest: () => told.at(-1),
+    leave: () => undefined,
     settled: async () => undefined,
   });
   return { told, reach: (milestone: Milestone) => trace.reach("web_0", milestone, {}) };

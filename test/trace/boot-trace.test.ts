@@ -100,6 +100,22 @@ describe("createBootTrace()", () => {
     expect(agent.errors).toEqual([]);
   });
 
+  test("a process that left a container records the first boot of the next one of this name", async () => {
+    const manager = setUp();
+    const agent = setUp(manager.store);
+    for (let container = 1; container <= 2; container++) {
+      expect(await manager.trace.startBoot("c")).toBe(1);
+      await agent.trace.joinBoot("c", 1);
+      agent.trace.reach("c", "ready", { container });
+      await agent.trace.settled();
+      expect(await manager.trace.timeline("c")).toMatchObject([
+        { milestone: "ready", evidence: { container } },
+      ]);
+      agent.trace.leave("c");
+      await manager.trace.forget("c");
+    }
+  });
+
   test("continues a boot after a restart, without storing a milestone twice", async () => {
     const first = setUp();
     await first.trace.startBoot("c");

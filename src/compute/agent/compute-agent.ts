@@ -24,7 +24,7 @@ export interface ComputeAgentOptions {
   readonly hypervisor: Hypervisor;
   /** Gets images and makes disks; absent: every container boots goalstate's own image. */
   readonly prepareSource?: PrepareBootSource;
-  readonly trace: Pick<BootTrace, "reach" | "joinBoot" | "furthest">;
+  readonly trace: Pick<BootTrace, "reach" | "joinBoot" | "furthest" | "leave">;
   /** Prefix of the node's VM names: they are recognised by it after a crash. */
   readonly namePrefix: string;
   /** Where each container of this node, and nothing else, has a folder. */

@@ -318,6 +318,7 @@ export class ContainerWorker implements Waiting, NetworkUser {
 
   /** The status goes only now: it tells that the container still takes room here. */
   async #forget(): Promise<void> {
+    this.#edge.trace.leave(this.container);
     await this.#writer.delete(this.#edge.node);
     const folder = join(this.#edge.runDirectory, this.container);
     this.#hasFolder = false;

@@ -25,7 +25,7 @@ export interface WorkerEdge {
   readonly node: string;
   readonly hypervisor: Hypervisor;
   readonly prepareSource: PrepareBootSource | undefined;
-  readonly trace: Pick<BootTrace, "reach" | "joinBoot" | "furthest">;
+  readonly trace: Pick<BootTrace, "reach" | "joinBoot" | "furthest" | "leave">;
   readonly namePrefix: string;
   readonly runDirectory: string;
   readonly clock: AgentClock;

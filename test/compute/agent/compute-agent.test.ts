@@ -299,8 +299,9 @@ describe("a stop", () => {
 
 describe("a container that is not wanted here any more", () => {
   test("is stopped gracefully if it was deleted; then its status goes, and its folder", async () => {
-    const { agent, fabric, machine, status, runDirectory } = await startContainer();
+    const { agent, fabric, machine, status, runDirectory, trace } = await startContainer();
     await agent.reportHealth(CONTAINER, READY);
+    expect(trace.furthest(CONTAINER)).toBe("vm-created");
     await fabric.remove(CONTAINER);
     await settle();
     expect(agent.findGoal(CONTAINER)).toMatchObject({ expectedState: "Stopped", incarnation: 2 });
@@ -309,6 +310,7 @@ describe("a container that is not wanted here any more", () => {
     await vi.waitFor(async () => expect(await status()).toBeUndefined());
     await vi.waitFor(() => expect(existsSync(join(runDirectory, CONTAINER))).toBe(false));
     await vi.waitFor(() => expect(agent.findGoal(CONTAINER)).toBeUndefined());
+    expect(trace.furthest(CONTAINER)).toBeUndefined(); // the next one of this name begins anew
   });
 
   test("is killed at once if it was moved, and its status is left to the other node", async () => {
