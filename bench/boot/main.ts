@@ -32,6 +32,10 @@ const program = new Command("bench/boot/run")
 program.parse();
 const { rounds, write } = program.opts<{ rounds: number; write: boolean }>();
 
+/** Both sides end what they made; a signal must not keep them from it. */
+const stop = new AbortController();
+for (const name of ["SIGINT", "SIGTERM"] as const) process.once(name, () => stop.abort());
+
 const folder = mkdtempSync(join(tmpdir(), "goalstate-bench-boot-"));
 const boots: { readonly fabric: Boot; readonly hand: Boot }[] = [];
 let hypervisor = "";
@@ -41,6 +45,7 @@ try {
   await using byHand = await ByHand.open(join(folder, "hand"), join(cache, "goalstate"));
   hypervisor = byHand.description;
   for (let round = 0; round <= rounds; round++) {
+    stop.signal.throwIfAborted();
     // Whoever is second finds the machine as the first left it; so they change places.
     const first = round % 2 === 0 ? await byHand.boot() : undefined;
     const fabric = await byFabric.boot();
