@@ -13,7 +13,7 @@ import { openScene, prefixOf, type Row, type Scene, tenantFile } from "./fabric.
 
 const NODES: readonly string[] = ["node-1", "node-2", "node-3"];
 /** Short, so that the test is; not so short that a busy machine loses nodes that are there. */
-const NODE_TTL_SECONDS = 5;
+const NODE_TTL_SECONDS = 10;
 
 interface Plan {
   readonly hypervisor: "qemu" | "netns";
