@@ -25,6 +25,11 @@ export function defaultDataFolder(name: string, environment: NodeJS.ProcessEnv):
   return join(state, "goalstate", name);
 }
 
+/** Where everything is kept that can be made or fetched again. */
+export function defaultCacheFolder(environment: NodeJS.ProcessEnv): string {
+  return join(environment["XDG_CACHE_HOME"] || join(homedir(), ".cache"), "goalstate");
+}
+
 /**
  * Opens or makes a data folder (mode 0700).
  *

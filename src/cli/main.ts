@@ -2,17 +2,17 @@
  * The command line: reads arguments, wires, and turns errors into one line and an exit code (1 failed, 2 wrong usage).
  * Commands are loaded when they are run, for one that only asks a running fabric needs little.
  */
-import { homedir } from "node:os";
 import { join } from "node:path";
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { type Logger, pino } from "pino";
 import packageJson from "../../package.json" with { type: "json" };
 import { errorText, FabricError } from "../model/errors.ts";
-import { defaultDataFolder } from "./data-folder.ts";
+import { defaultCacheFolder, defaultDataFolder } from "./data-folder.ts";
 import { addDhcpCommands } from "./dhcp/commands.ts";
 import { addFabricCommands } from "./fabric/commands.ts";
 import type { HypervisorChoice } from "./hypervisor-choice.ts";
 import { type MetricsAddress, parseMetricsAddress } from "./metrics/metrics-address.ts";
+import { parseSeconds } from "./parse-seconds.ts";
 import { addRelayCommand } from "./relay-command.ts";
 import { addTenantCommands } from "./tenants/commands.ts";
 
@@ -126,12 +126,6 @@ function readMetricsAddress(text: string): MetricsAddress {
   }
 }
 
-function parseSeconds(text: string): number {
-  const seconds = Number(text);
-  if (!(seconds > 0)) throw new InvalidArgumentError("It must be a number of seconds above 0.");
-  return seconds;
-}
-
 function parseRingFrames(text: string): number {
   const frames = Number(text);
   if (Number.isInteger(frames) && frames >= 32 && frames <= RING_FRAMES_MAX) return frames;
@@ -140,7 +134,6 @@ function parseRingFrames(text: string): number {
 
 async function demo(files: string[], options: DemoArguments, signal: AbortSignal): Promise<void> {
   const { runDemo } = await import("./demo.ts");
-  const cache = process.env["XDG_CACHE_HOME"] || join(homedir(), ".cache");
   await runDemo({
     files: files.length > 0 ? files : [HELLO],
     data: options.data ?? defaultDataFolder("demo", process.env),
@@ -148,7 +141,7 @@ async function demo(files: string[], options: DemoArguments, signal: AbortSignal
     exitWhenReady: options.exitWhenReady === true,
     timeoutSeconds: options.timeout,
     searchPath: process.env["PATH"] ?? "",
-    cacheFolder: join(cache, "goalstate"),
+    cacheFolder: defaultCacheFolder(process.env),
     environment: process.env,
     print,
     log: createLog(options.logLevel),

@@ -1,8 +1,6 @@
 /** `goalstate dhcp ...`: commands that look inside the DHCP server. */
 import type { Command } from "commander";
-import type { z } from "zod";
-import { askControlFor } from "../control/control-client.ts";
-import { chooseFabricFolder } from "../control/running-fabrics.ts";
+import { ask, DATA, JSON_OUTPUT, type Look, show } from "../look.ts";
 import { readMacArgument } from "../mac-argument.ts";
 
 /** What the commands take from their surroundings. */
@@ -13,17 +11,6 @@ export interface DhcpCommandOptions {
   readonly warn: (line: string) => void;
 }
 
-interface LookArguments {
-  readonly data?: string;
-  readonly json?: boolean;
-}
-
-const DATA = [
-  "--data <dir>",
-  "data folder of the fabric (default: the only one that runs)",
-] as const;
-const JSON_OUTPUT = ["--json", "print JSON"] as const;
-
 /** Adds the commands. */
 export function addDhcpCommands(program: Command, options: DhcpCommandOptions): void {
   const dhcp = program.command("dhcp").description("look inside the DHCP server");
@@ -33,13 +20,13 @@ export function addDhcpCommands(program: Command, options: DhcpCommandOptions): 
     .argument("<mac>", "the client's hardware address", readMacArgument)
     .option(...DATA)
     .option(...JSON_OUTPUT)
-    .action((mac: string, look: LookArguments) => explain(mac, look, options));
+    .action((mac: string, look: Look) => explain(mac, look, options));
   dhcp
     .command("counters")
     .description("what the server received, answered and did not answer, by reason")
     .option(...DATA)
     .option(...JSON_OUTPUT)
-    .action((look: LookArguments) => counters(look, options));
+    .action((look: Look) => counters(look, options));
   dhcp
     .command("replay")
     .description("feed a capture to the server that an inventory makes, and see what it answers")
@@ -79,37 +66,14 @@ async function runReplay(
   });
 }
 
-async function explain(
-  mac: string,
-  look: LookArguments,
-  options: DhcpCommandOptions,
-): Promise<void> {
+async function explain(mac: string, look: Look, options: DhcpCommandOptions): Promise<void> {
   const { ExplanationSchema, renderExplanation } = await import("./explain.ts");
   const explanation = await ask(`/v1/dhcp/explain/${mac}`, ExplanationSchema, look, options);
   show(look, options, explanation, renderExplanation(explanation));
 }
 
-async function counters(look: LookArguments, options: DhcpCommandOptions): Promise<void> {
+async function counters(look: Look, options: DhcpCommandOptions): Promise<void> {
   const { CountersSchema, renderCounters } = await import("./counters-document.ts");
   const document = await ask("/v1/dhcp/counters", CountersSchema, look, options);
   show(look, options, document, renderCounters(document));
-}
-
-async function ask<T>(
-  path: string,
-  schema: z.ZodType<T>,
-  { data }: LookArguments,
-  { environment }: DhcpCommandOptions,
-): Promise<T> {
-  return askControlFor(await chooseFabricFolder(data, environment), path, schema);
-}
-
-function show(
-  { json }: LookArguments,
-  { print }: DhcpCommandOptions,
-  document: unknown,
-  lines: readonly string[],
-): void {
-  if (json === true) print(JSON.stringify(document, undefined, 2));
-  else for (const line of lines) print(line);
 }

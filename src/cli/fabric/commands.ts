@@ -1,9 +1,8 @@
 /** `goalstate up`, `control` and `node`: what a fabric runs as. */
-import { homedir } from "node:os";
 import { join } from "node:path";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { Logger } from "pino";
-import { defaultDataFolder } from "../data-folder.ts";
+import { defaultCacheFolder, defaultDataFolder } from "../data-folder.ts";
 import type { HypervisorChoice } from "../hypervisor-choice.ts";
 
 const PROGRAM = join(import.meta.dirname, "../../../bin/goalstate");
@@ -136,7 +135,6 @@ async function runNode(
 ): Promise<void> {
   const { runNode: run } = await import("./node-process.ts");
   const { environment, print, signal, createLog } = options;
-  const cache = environment["XDG_CACHE_HOME"] || join(homedir(), ".cache");
   await run({
     ...{ environment, print, signal, node: name },
     data: node.data ?? defaultDataFolder("up", environment),
@@ -147,7 +145,7 @@ async function runNode(
     ttlSeconds: node.ttl,
     hypervisor: node.hypervisor,
     searchPath: environment["PATH"] ?? "",
-    cacheFolder: join(cache, "goalstate"),
+    cacheFolder: defaultCacheFolder(environment),
     log: createLog(node.logLevel),
   });
 }

@@ -1,11 +1,11 @@
 /** Commands about tenants, containers and nodes of a running fabric. */
 import { setTimeout as delay } from "node:timers/promises";
-import { type Command, InvalidArgumentError } from "commander";
+import type { Command } from "commander";
 import { z } from "zod";
 import { FabricError } from "../../model/errors.ts";
-import { askControlFor, type ControlRequest } from "../control/control-client.ts";
-import { chooseFabricFolder } from "../control/running-fabrics.ts";
+import { ask, DATA, JSON_OUTPUT, type Look, show } from "../look.ts";
 import { readMacArgument } from "../mac-argument.ts";
+import { parseSeconds } from "../parse-seconds.ts";
 import { renderTable } from "../table.ts";
 import {
   AcceptedSchema,
@@ -30,21 +30,11 @@ export interface TenantCommandOptions {
   readonly signal: AbortSignal;
 }
 
-interface Look {
-  readonly data?: string;
-  readonly json?: boolean;
-}
-
 interface Wait extends Look {
   readonly wait?: boolean;
   readonly timeout: number;
 }
 
-const DATA = [
-  "--data <dir>",
-  "data folder of the fabric (default: the only one that runs)",
-] as const;
-const JSON_OUTPUT = ["--json", "print JSON"] as const;
 const TIMEOUT = ["--timeout <seconds>", "how long to wait", parseSeconds, WAIT_SECONDS] as const;
 
 const ACTION_TEXT: Readonly<Record<ContainerAction, string>> = {
@@ -111,12 +101,6 @@ export function addTenantCommands(program: Command, options: TenantCommandOption
     .option(...DATA)
     .option(...JSON_OUTPUT)
     .action((name: string, look: Look) => why(name, look, options));
-}
-
-function parseSeconds(text: string): number {
-  const seconds = Number(text);
-  if (!(seconds > 0)) throw new InvalidArgumentError("It must be a number of seconds above 0.");
-  return seconds;
 }
 
 async function deploy(file: string, wait: Wait, options: TenantCommandOptions): Promise<void> {
@@ -227,10 +211,12 @@ async function ps(look: Look, options: TenantCommandOptions): Promise<void> {
     ...[view.container, view.state, view.milestone, view.node || "-", view.address],
     view.detail,
   ]);
-  show(look, options, views, [
-    ["CONTAINER", "STATE", "MILESTONE", "NODE", "ADDRESS", "DETAIL"],
-    ...rows,
-  ]);
+  show(
+    look,
+    options,
+    views,
+    renderTable([["CONTAINER", "STATE", "MILESTONE", "NODE", "ADDRESS", "DETAIL"], ...rows]),
+  );
 }
 
 async function nodes(look: Look, options: TenantCommandOptions): Promise<void> {
@@ -244,10 +230,15 @@ async function nodes(look: Look, options: TenantCommandOptions): Promise<void> {
     String(view.containers),
     view.hypervisor,
   ]);
-  show(look, options, views, [
-    ["NODE", "STATE", "FAULT DOMAIN", "CPUS", "MEMORY MIB", "CONTAINERS", "HYPERVISOR"],
-    ...rows,
-  ]);
+  show(
+    look,
+    options,
+    views,
+    renderTable([
+      ["NODE", "STATE", "FAULT DOMAIN", "CPUS", "MEMORY MIB", "CONTAINERS", "HYPERVISOR"],
+      ...rows,
+    ]),
+  );
   if (look.json === true) return;
   for (const { node, blockedPorts, foreignFirewalls } of views) {
     for (const text of [...blockedPorts, ...foreignFirewalls]) options.print(`${node}: ${text}`);
@@ -259,7 +250,7 @@ async function tenants(look: Look, options: TenantCommandOptions): Promise<void>
   const rows = views.map(({ tenant, phase, ready, instances, endpoints }) => [
     ...[tenant, phase, `${ready}/${instances}`, endpoints.join(", ") || "-"],
   ]);
-  show(look, options, views, [["TENANT", "PHASE", "READY", "ENDPOINTS"], ...rows]);
+  show(look, options, views, renderTable([["TENANT", "PHASE", "READY", "ENDPOINTS"], ...rows]));
 }
 
 async function showOwner(mac: string, look: Look, options: TenantCommandOptions): Promise<void> {
@@ -286,23 +277,4 @@ async function why(container: string, look: Look, options: TenantCommandOptions)
   const path = `/v1/containers/${encodeURIComponent(container)}/why`;
   const answer = await ask(path, z.object({ why: z.string() }), look, options);
   options.print(look.json === true ? JSON.stringify(answer) : answer.why);
-}
-
-async function ask<T>(
-  request: string | ControlRequest,
-  schema: z.ZodType<T>,
-  { data }: Look,
-  { environment }: TenantCommandOptions,
-): Promise<T> {
-  return askControlFor(await chooseFabricFolder(data, environment), request, schema);
-}
-
-function show(
-  { json }: Look,
-  { print }: TenantCommandOptions,
-  document: unknown,
-  rows: readonly (readonly string[])[],
-): void {
-  if (json === true) print(JSON.stringify(document, undefined, 2));
-  else for (const line of renderTable(rows)) print(line);
 }

@@ -115,13 +115,6 @@ export class ComputeAgent implements AsyncDisposable {
     return this.#workers.get(container)?.shownGoal;
   }
 
-  /** The goals of a tenant's containers that are here, as {@link findGoal} gives them. */
-  listTenant(tenant: string): ContainerGoal[] {
-    return [...this.#workers.values()].flatMap(({ shownGoal: goal }) =>
-      goal?.tenant === tenant ? [goal] : [],
-    );
-  }
-
   /** The VM of a container, while it runs. */
   findVm(container: string): Vm | undefined {
     return this.#workers.get(container)?.vm;
