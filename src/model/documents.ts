@@ -2,6 +2,7 @@
  * The documents of the fabric store. A goal says what should be and is written by a manager; a status says what is
  * and is written by an agent; every key has one writer. Addresses and MACs are text here, as people read documents.
  */
+import type { AgentChannelDescription, RemoteUserDescription } from "./guest-config.ts";
 import type { ImageDescription } from "./image.ts";
 import type { CertificateDescription, EndpointDescription, TenantDescription } from "./tenant.ts";
 
@@ -193,9 +194,77 @@ export interface ContainerGoal {
   readonly endpoints: readonly EndpointDescription[];
   readonly settings: Readonly<Record<string, string>>;
   readonly certificates?: readonly CertificateDescription[];
+  /** What its guest is provisioned with; absent: no disc. */
+  readonly provisioning?: ProvisioningGoal;
+  readonly extensions?: readonly ExtensionGoal[];
+  /** Epoch milliseconds of the last change of {@link ContainerGoal.extensions}: the later of two documents counts. */
+  readonly extensionsChangedMs?: number;
+  readonly users?: readonly RemoteUserDescription[];
+  readonly agent?: AgentChannelDescription;
   /** What the tenant wants of its node's agent; absent: the agent's own. */
   readonly deadlines?: ContainerDeadlines;
   readonly recovery: Recovery;
+}
+
+/** The first user of a guest, its keys and data. All data is here: no file of the user's is read any more. */
+export interface ProvisioningGoal {
+  readonly adminUsername: string;
+  readonly adminPassword?: string;
+  readonly sshKeys: readonly string[];
+  /** Base64. */
+  readonly customData?: string;
+  /** Base64. */
+  readonly userData?: string;
+  readonly guestAgent: boolean;
+}
+
+/** A VM extension that a container should have. */
+export interface ExtensionGoal {
+  readonly name: string;
+  readonly version: string;
+  readonly state: "enabled" | "disabled" | "uninstall";
+  /** Grows with each change of the settings. */
+  readonly seqNo: number;
+  readonly settings: Readonly<Record<string, unknown>>;
+  /** Not encrypted here: the wire server encrypts them to the VM's certificate. */
+  readonly protectedSettings?: Readonly<Record<string, unknown>>;
+  readonly dependsOn: readonly string[];
+  /** Its zip in the fabric's artifacts, by content. */
+  readonly package: ArtifactReference;
+}
+
+/** A file that the fabric keeps by its content. */
+export interface ArtifactReference {
+  /** 64 lower-case hexadecimal digits. */
+  readonly sha256: string;
+  readonly bytes: number;
+}
+
+/**
+ * `/containers/C/identity`, written once by the compute agent of the node that first needs it, and deleted by the compute
+ * manager with the container: the VM's certificate and its key, which stay the same over restarts and moves.
+ */
+export interface ContainerIdentity {
+  /** PEM. */
+  readonly certificate: string;
+  /** PEM, PKCS#8. */
+  readonly privateKey: string;
+  /** SHA-1 of the certificate, 40 upper-case hexadecimal digits. */
+  readonly thumbprint: string;
+}
+
+/** What an agent in a guest says of one extension. */
+export interface ExtensionStatus {
+  readonly name: string;
+  readonly version: string;
+  /** `Ready`, `NotReady`, `Installing`, `Unresponsive`, or what the agent says else. */
+  readonly handler: string;
+  /** `success`, `error`, `warning`, `transitioning`; absent until the extension wrote it. */
+  readonly status?: string;
+  readonly code?: number;
+  readonly message?: string;
+  /** Of the settings that it speaks of. */
+  readonly seqNo?: number;
 }
 
 /** How long a node's agent waits for a container. */
@@ -247,6 +316,9 @@ export interface ContainerStatus {
   };
   /** What the guest agent says of the role's program. */
   readonly role?: string;
+  /** What the agent said of itself in its last status upload that differed from the one before. */
+  readonly agent?: { readonly version: string; readonly status: string; readonly message?: string };
+  readonly extensions?: readonly ExtensionStatus[];
   /** The newest incarnation that the guest fetched. */
   readonly fetchedIncarnation?: number;
 }
@@ -274,6 +346,10 @@ export const keys = {
   host: (mac: string) => `/hosts/${mac}`,
   containerGoal: (container: string) => `/containers/${container}/goal`,
   containerStatus: (container: string) => `/containers/${container}/status`,
+  containerIdentity: (container: string) => `/containers/${container}/identity`,
+  /** Followed by every node: faults on demand are few. */
+  faults: "/faults/",
+  fault: (container: string) => `/faults/${container}`,
 } as const;
 
 /** Reads a document back. Documents are written by this code alone, through the types above. */

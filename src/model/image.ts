@@ -5,8 +5,8 @@
 import { createHash } from "node:crypto";
 import { resolve } from "node:path";
 import { z } from "zod";
+import { PATH_CHARACTERS_MAX } from "./bounds.ts";
 
-const PATH_CHARACTERS_MAX = 1000;
 const URL_CHARACTERS_MAX = 4096;
 /** Linux on x86-64 has 2048 bytes with the final zero, and the fabric adds words of its own. */
 const CMDLINE_CHARACTERS_MAX = 1536;

@@ -3,6 +3,15 @@
  * it, and is valid input of the schema again.
  */
 import { z } from "zod";
+import { PATH_CHARACTERS_MAX } from "./bounds.ts";
+import {
+  AgentChannelSchema,
+  EXTENSIONS_MAX,
+  ExtensionSchema,
+  ProvisioningSchema,
+  REMOTE_USERS_MAX,
+  RemoteUserSchema,
+} from "./guest-config.ts";
 import { ImageSchema } from "./image.ts";
 import { formatSubnet, type Ipv4Subnet } from "./ipv4-address.ts";
 import { NameSchema } from "./names.ts";
@@ -17,7 +26,6 @@ const CERTIFICATES_MAX = 32;
 const SETTINGS_MAX = 256;
 const SETTING_NAME_CHARACTERS_MAX = 256;
 const SETTING_VALUE_CHARACTERS_MAX = 16_384;
-const PATH_CHARACTERS_MAX = 1000;
 const HOUR_SECONDS = 3600;
 const DAY_SECONDS = 86_400;
 
@@ -167,6 +175,12 @@ const RoleSchema = z.strictObject({
       `has more than ${SETTINGS_MAX} settings`,
     ),
   certificates: z.array(CertificateSchema).max(CERTIFICATES_MAX).default([]),
+  /** Its first user, keys and data, by a disc and by metadata. Absent: no disc. */
+  provisioning: ProvisioningSchema.optional(),
+  extensions: z.array(ExtensionSchema).max(EXTENSIONS_MAX).default([]),
+  /** Accounts for a while, just in time. */
+  users: z.array(RemoteUserSchema).max(REMOTE_USERS_MAX).default([]),
+  agent: AgentChannelSchema.prefault({}),
   /** What differs from the tenant's. */
   recovery: RecoveryPartsSchema.partial().default({}),
 });

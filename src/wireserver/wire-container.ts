@@ -39,6 +39,52 @@ export interface WireContainer {
   readonly subnet?: Ipv4Subnet;
   readonly instances: readonly WireInstance[];
   readonly settings: Readonly<Record<string, string>>;
+  /** Absent: the guest was given no disc; metadata then names a user of the place. */
+  readonly provisioning?: WireProvisioning;
+  readonly extensions?: readonly WireExtension[];
+  /** Epoch milliseconds of the last change of the extensions. */
+  readonly extensionsChangedMs?: number;
+  readonly users?: readonly WireUser[];
+  /** Extensions travel by the host plugin's `/vmSettings`. */
+  readonly fastTrack?: boolean;
+  /** Block blob if absent. */
+  readonly statusBlobType?: "BlockBlob" | "PageBlob";
+}
+
+/** The guest's first user and its data. */
+export interface WireProvisioning {
+  readonly hostName: string;
+  readonly adminUsername: string;
+  readonly adminPassword?: string;
+  /** In OpenSSH's form. */
+  readonly sshKeys: readonly string[];
+  /** Base64. */
+  readonly customData?: string;
+  /** Base64. */
+  readonly userData?: string;
+  readonly guestAgent: boolean;
+}
+
+/** An extension that the guest's agent is to have. */
+export interface WireExtension {
+  readonly name: string;
+  readonly version: string;
+  readonly state: "enabled" | "disabled" | "uninstall";
+  /** Grows with each change of the settings. */
+  readonly seqNo: number;
+  readonly settings: Readonly<Record<string, unknown>>;
+  /** Still readable: they are encrypted to the VM's certificate when they are rendered. */
+  readonly protectedSettings?: Readonly<Record<string, unknown>>;
+  readonly dependsOn: readonly string[];
+  readonly package: { readonly sha256: string; readonly bytes: number };
+}
+
+/** An account that the guest's agent makes for a while. */
+export interface WireUser {
+  readonly name: string;
+  readonly password: string;
+  /** ISO 8601 with a time zone. */
+  readonly expires: string;
 }
 
 /** Finds the container that has a source address. The port filter makes that address unforgeable. */
@@ -61,6 +107,13 @@ export type WireRequestKind =
   | "hostPluginVersions"
   | "hostPluginHealth"
   | "hostPluginStatus"
+  | "hostPluginLog"
+  | "certificates"
+  | "extensionsConfig"
+  | "remoteAccessInfo"
+  | "artifact"
+  | "statusBlob"
+  | "extensionArtifact"
   | "vmSettings"
   | "metadata";
 
@@ -72,6 +125,24 @@ export interface HealthReport {
   readonly description?: string;
   /** As the guest sent it: it may be stale, and some clients always send 1. */
   readonly incarnation: number;
+}
+
+/** What a guest's agent uploads each few seconds: how it is, and how its extensions are. */
+export interface AgentStatus {
+  readonly version: string;
+  /** `Ready` or `NotReady`, as the agent says. */
+  readonly status: string;
+  readonly message?: string;
+  readonly extensions: readonly {
+    readonly name: string;
+    readonly version: string;
+    /** `Ready`, `NotReady`, `Installing`, `Unresponsive`. */
+    readonly handler: string;
+    readonly status?: string;
+    readonly code?: number;
+    readonly message?: string;
+    readonly seqNo?: number;
+  }[];
 }
 
 /** Why a caller got a 4xx. Plain 404s are not listed: guests probe for services that a host may lack. */
@@ -91,6 +162,11 @@ export interface WireObserver {
   ): void;
   /** The guest is answered 200 only after this resolved: persist before you promise. A rejection becomes a 503. */
   health(container: WireContainer, report: HealthReport): Promise<void>;
+  /**
+   * As {@link WireObserver.health}. Called for each upload, by the host plugin or to the blob itself; it is for the
+   * observer to see that nothing changed.
+   */
+  agentStatus?(container: WireContainer, status: AgentStatus): Promise<void>;
   /** As {@link WireObserver.health}, answered with 202. */
   roleProperties(container: WireContainer, properties: ReadonlyMap<string, string>): Promise<void>;
   /** Somebody was refused; `address` is the source address as text. */

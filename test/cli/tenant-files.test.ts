@@ -43,7 +43,7 @@ describe("readTenantFile() of YAML", () => {
     const lines = [
       `${path}:2:34: vnet.addressSpace: "10.0.0.1/24" has host bits set; the subnet is 10.0.0.0/24`,
       `${path}:5:16: roles[0].instances: is "none"; write a number`,
-      `${path}:6:5: roles[0].cpu: is unknown; known here: name, kind, instances, image, app, size, endpoints, settings, certificates, recovery`,
+      `${path}:6:5: roles[0].cpu: is unknown; known here: name, kind, instances, image, app, size, endpoints, settings, certificates, provisioning, extensions, users, agent, recovery`,
       `${path}:7:17: roles[0].endpoints[0].port: is missing; write a number`,
       `${path}:7:47: roles[0].endpoints[0].prot: is unknown; did you mean port?`,
     ];

@@ -29,6 +29,7 @@ describe("parseTenant()", () => {
       {
         ...{ name: "web", kind: "paas", instances: 1, size: { cpus: 1, memoryMib: 768 } },
         ...{ endpoints: [], settings: {}, certificates: [], recovery: policy },
+        ...{ extensions: [], users: [], agent: { fastTrack: false, statusBlob: "block" } },
       },
     ]);
   });
