@@ -5,3 +5,6 @@ export const VNET_BRIDGE = "br0";
 
 /** All gateways have one MAC, so that a VM that moves to another node keeps its neighbour entry. */
 export const GATEWAY_MAC = "02:67:73:00:00:01";
+
+/** A VNET's end of the veth pair by which public addresses come in. */
+export const VIP_LINK = "vip0";

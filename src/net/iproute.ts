@@ -27,6 +27,7 @@ const LinkSchema = z.array(
   z.looseObject({
     ifname: z.string(),
     ifindex: z.number(),
+    link_index: z.number().optional(),
     flags: z.array(z.string()).default([]),
     linkinfo: z.looseObject({ info_kind: z.string().optional() }).optional(),
     addr_info: z
@@ -49,6 +50,8 @@ export interface Link {
   readonly isUp: boolean;
   /** `bridge`, `veth`, `tun`, ...; absent for hardware. */
   readonly kind: string | undefined;
+  /** Of a veth: the other end's index, in that end's namespace. */
+  readonly peerIndex: number | undefined;
   /** Addresses as ADDRESS/PREFIX. */
   readonly addresses: readonly string[];
 }
@@ -61,6 +64,7 @@ export async function listLinks(namespace?: string): Promise<Link[]> {
     ifindex: link.ifindex,
     isUp: link.flags.includes("UP"),
     kind: link.linkinfo?.info_kind,
+    peerIndex: link.link_index,
     addresses: link.addr_info
       .filter(({ family }) => family === "inet")
       .map(({ local, prefixlen }) => `${local}/${prefixlen}`),

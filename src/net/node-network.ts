@@ -109,6 +109,12 @@ export async function connectToUnderlay(options: {
   const port = switchPort(address);
   const links = await listLinks(namespace);
   if (!links.some(({ name }) => name === interfaceName)) {
+    // Its far end may be there still: what is left of a namespace that was removed is taken away by and by.
+    const stale = (await listLinks(underlay.namespace)).filter(({ name }) => name === port);
+    await ipBatch(
+      underlay.namespace,
+      stale.map(({ name }) => `link del dev ${name}`),
+    );
     // Made at the near end, so that the machine's namespace needs no name.
     await ipBatch(namespace, [
       `link add name ${interfaceName} mtu ${UNDERLAY_MTU_BYTES} type veth ` +

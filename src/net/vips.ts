@@ -5,6 +5,7 @@
  */
 import { z } from "zod";
 import { formatIpv4, type Ipv4Address } from "../model/ipv4-address.ts";
+import { VIP_LINK } from "./bridge-names.ts";
 import { forgetFlows } from "./flows.ts";
 import { announceAddress } from "./gratuitous-arp.ts";
 import { ipBatch, listLinks } from "./iproute.ts";
@@ -15,9 +16,6 @@ import { setSysctls } from "./sysctl.ts";
 import { renderServedVips } from "./vip-serving.ts";
 import { renderVips, type VnetVips } from "./vip-table.ts";
 import { VNET_ROUTER_TABLE } from "./vnet-router-table.ts";
-
-/** The VNET's end of the pair. */
-const VNET_LINK = "vip0";
 
 /**
  * Both ends of each pair have the same names for each other: a route "via" them needs an address to look up, and no
@@ -31,7 +29,10 @@ export function vipLinkName(vni: number): string {
   return `vip-${vni.toString(16).padStart(6, "0")}`;
 }
 
-/** Connects a VNET to the node's namespace, or adopts the connection. Nothing passes it before `setVips` and `serveVips`. */
+/**
+ * Connects a VNET to the node's namespace, or adopts the connection. Nothing passes it before `setVips` and `serveVips`.
+ * A link of this number that leads elsewhere, to a VNET that is being left or that is gone in name only, is replaced.
+ */
 export async function attachVipLink(options: {
   readonly nodeNamespace: string;
   readonly vnetNamespace: string;
@@ -39,21 +40,25 @@ export async function attachVipLink(options: {
 }): Promise<void> {
   const { nodeNamespace, vnetNamespace, vni } = options;
   const link = vipLinkName(vni);
-  const isThere = (await listLinks(nodeNamespace)).some(({ name }) => name === link);
+  const near = (await listLinks(nodeNamespace)).find(({ name }) => name === link);
+  const far = (await listLinks(vnetNamespace)).find(({ name }) => name === VIP_LINK);
+  const isPair = near !== undefined && near.ifindex === far?.peerIndex;
+  if (!isPair && far !== undefined) await ipBatch(vnetNamespace, [`link del dev ${VIP_LINK}`]);
   await ipBatch(nodeNamespace, [
-    ...(isThere
+    ...(isPair || near === undefined ? [] : [`link del dev ${link}`]),
+    ...(isPair
       ? []
       : [
           `link add name ${link} address ${NODE_END.mac} type veth ` +
-            `peer name ${VNET_LINK} address ${VNET_END.mac} netns ${vnetNamespace}`,
+            `peer name ${VIP_LINK} address ${VNET_END.mac} netns ${vnetNamespace}`,
         ]),
     `link set dev ${link} up`,
     `neigh replace ${VNET_END.address} lladdr ${VNET_END.mac} dev ${link} nud permanent`,
   ]);
   await ipBatch(vnetNamespace, [
-    `link set dev ${VNET_LINK} up`,
-    `neigh replace ${NODE_END.address} lladdr ${NODE_END.mac} dev ${VNET_LINK} nud permanent`,
-    `route replace default via ${NODE_END.address} dev ${VNET_LINK} onlink`,
+    `link set dev ${VIP_LINK} up`,
+    `neigh replace ${NODE_END.address} lladdr ${NODE_END.mac} dev ${VIP_LINK} nud permanent`,
+    `route replace default via ${NODE_END.address} dev ${VIP_LINK} onlink`,
   ]);
 }
 

@@ -196,6 +196,19 @@ describe.skipIf(!canMakeNamespaces && !process.env["CI"])("VIPs (needs root, nft
     expect(ip("-n", nodeNamespace, "route")).not.toContain("172.31.128.2");
   });
 
+  test("a link of the same number that leads to another VNET is replaced", async () => {
+    using fabric = await makeTestFabric(1);
+    const old = await fabric.vnet(fabric.nodes[0]!, 77, "old");
+    await attachVipLink(linkOf(old, 78));
+    const vnet = await fabric.vnet(fabric.nodes[0]!, 78, "new");
+    await attachVipLink(linkOf(vnet, 78));
+    expect(ip("-n", vnet.namespace, "link")).toContain("vip0");
+    expect(ip("-n", old.namespace, "link")).not.toContain("vip0");
+    const before = ip("-n", vnet.namespace, "link", "show", "vip0");
+    await attachVipLink(linkOf(vnet, 78));
+    expect(ip("-n", vnet.namespace, "link", "show", "vip0")).toBe(before); // adopted
+  });
+
   test("a flow stays with its guest when the set changes, and is cut off when its guest is gone", async () => {
     using fabric = await makeTestFabric(2);
     const { v1, a, b } = await makeService(fabric);

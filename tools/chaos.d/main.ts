@@ -64,5 +64,6 @@ if (violation === undefined) {
 } else {
   say(`seed ${seed}, step ${violation.step}: WRONG; logs are in ${folder}/logs`);
   for (const fault of violation.faults) say(`  ${fault}`);
+  for (const line of violation.diagnosis) say(`  | ${line}`);
   process.exitCode = 1;
 }

@@ -9,6 +9,7 @@ import { FabricError } from "../../src/model/errors.ts";
 import { openSocketPath } from "../../src/net/socket-path.ts";
 import { type FabricStore, openRemoteStore } from "../../src/store/index.ts";
 import type { Random } from "../fuzz.d/random.ts";
+import { diagnose } from "./diagnosis.ts";
 import { type Fabric, type Kept, startFabric } from "./fabric.ts";
 import { chooseStep, containersOf, describe, type Request, type Wanted } from "./intent.ts";
 import { findDanger, findFaults } from "./invariants.ts";
@@ -49,7 +50,12 @@ export interface Outcome {
   readonly operations: ReadonlyMap<string, number>;
   readonly ownEnds: number;
   /** What was wrong, where the run ended. */
-  readonly violation?: { readonly step: number; readonly faults: readonly string[] };
+  readonly violation?: {
+    readonly step: number;
+    readonly faults: readonly string[];
+    /** What the fabric looked like then. */
+    readonly diagnosis: readonly string[];
+  };
 }
 
 /** Runs until all kills are done or something is wrong. */
@@ -60,7 +66,10 @@ export async function runChaos(options: RunOptions): Promise<Outcome> {
     return chaos.outcome();
   } catch (error) {
     if (!(error instanceof Violation)) throw error;
-    return { ...chaos.outcome(), violation: { step: chaos.step, faults: error.faults } };
+    const { step } = chaos;
+    const { faults } = error;
+    const diagnosis = await chaos.diagnose(faults);
+    return { ...chaos.outcome(), violation: { step, faults, diagnosis } };
   } finally {
     await chaos.end();
   }
@@ -125,6 +134,11 @@ class Chaos {
     const kept = [this.#fabric.control, ...this.#fabric.nodes.values()];
     const ownEnds = kept.reduce((total, process) => total + process.ownEnds, 0);
     return { kills: this.#kills, operations: this.#operations, ownEnds };
+  }
+
+  async diagnose(faults: readonly string[]): Promise<string[]> {
+    const logs = join(this.#options.folder, "logs");
+    return diagnose({ prefix: this.#prefix, store: this.#store, nodes: NODES, logs, faults });
   }
 
   async end(): Promise<void> {

@@ -2,10 +2,11 @@
 import type { VnetGoal } from "../../model/documents.ts";
 import { FabricError } from "../../model/errors.ts";
 import { type Ipv4Address, parseIpv4, parseSubnet } from "../../model/ipv4-address.ts";
+import { VIP_LINK } from "../../net/bridge-names.ts";
 import { removeEmptyNamespace } from "../../net/ensure-namespace.ts";
 import { setLiveNodes } from "../../net/fence.ts";
 import { readForeignFirewalls } from "../../net/foreign-firewalls.ts";
-import { listNamespaces } from "../../net/iproute.ts";
+import { ipBatch, listNamespaces } from "../../net/iproute.ts";
 import { changeLinks, dumpLinks } from "../../net/link-control.ts";
 import type { LinkChange } from "../../net/link-messages.ts";
 import { openLinkMonitor } from "../../net/link-monitor.ts";
@@ -19,7 +20,9 @@ import { createVnetBridge, VNET_BRIDGE } from "../../net/vnet-bridge.ts";
 import type { NodeNetwork, NodeOverlay, NodePort, PortFailures } from "./node-network.ts";
 
 /** Links of a VNET's namespace that are no guest's. */
-const OWN_LINKS = new Set(["lo", VNET_BRIDGE, OVERLAY_PORT, "vip0"]);
+const OWN_LINKS = new Set(["lo", VNET_BRIDGE, OVERLAY_PORT, VIP_LINK]);
+/** Links of a VNET's namespace that take a number in the node's, which the next VNET may be given. */
+const NUMBERED_LINKS = new Set([OVERLAY_PORT, VIP_LINK]);
 /** A port that was made is looked at so many milliseconds later, together with those that came meanwhile. */
 const SETTLE_MS = 5;
 /** A VNET is TENANT.NAME, both of them labels; a guest's namespace ends in TENANT.ROLE_INDEX. */
@@ -106,7 +109,15 @@ class LinuxNetwork implements NodeNetwork {
 
   async removeVnet(vnet: string): Promise<void> {
     this.#applied.delete(vnet);
-    await removeEmptyNamespace(this.namespaceOf(vnet));
+    const namespace = this.namespaceOf(vnet);
+    // First, because a namespace outlives its name while a socket in it is open: a TCP connection to a guest that went
+    // without a word ends minutes later, and until then the kernel would refuse a VXLAN device of the same VNI.
+    const numbered = (findLinks(namespace) ?? []).filter(({ name }) => NUMBERED_LINKS.has(name));
+    await ipBatch(
+      namespace,
+      numbered.map(({ name }) => `link del dev ${name}`),
+    );
+    await removeEmptyNamespace(namespace);
   }
 
   watchPorts(vnet: string, onChange: () => void): Disposable {

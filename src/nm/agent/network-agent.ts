@@ -1,7 +1,7 @@
 /**
  * The network agent of a node: has each VNET on the machine that a container here needs, and programs its ports. It reads
  * what is there, compares it with the goals and mends the difference, at each change and every two seconds; so it may be
- * killed at any moment. Until a port is programmed it is down, attached to nothing, and its MAC is unknown to DHCP:
+ * killed at any moment. What cannot be read without a process (overlay, fence) it compares every half minute. Until a port is programmed it is down, attached to nothing, and its MAC is unknown to DHCP:
  * blocked means silent.
  */
 import { setTimeout as sleep } from "node:timers/promises";
@@ -25,8 +25,8 @@ import type { BlockedReason } from "./vnet-plan.ts";
 
 /** From one look at the machine to the next, where nothing happens. */
 const INTERVAL_MS = 2_000;
-/** Rounds between two looks for firewalls of others, which cost processes. */
-const FIREWALL_ROUNDS = 15;
+/** Looks from one that costs processes to the next: what the kernel has is compared with what it was told. */
+export const FULL_LOOKS = 15;
 const STORE_RETRY_MS = 500;
 
 export interface NetworkAgentOptions {
@@ -63,7 +63,7 @@ export class NetworkAgent implements AsyncDisposable {
   readonly #pending = new Set<Promise<void>>();
   #strays: { readonly vnet: string; readonly ports: readonly string[] }[] = [];
   #firewalls: readonly ForeignFirewall[] = [];
-  #roundsUntilFirewalls = 0;
+  #looksUntilFull = 0;
   /** The live nodes that the fence was set to last, to see a change. */
   #fence: string | undefined;
   #isCaughtUp = false;
@@ -111,10 +111,13 @@ export class NetworkAgent implements AsyncDisposable {
   /** One look at everything, now; resolves when what it found is mended or said. */
   async reconcile(): Promise<void> {
     if (!this.#isCaughtUp || this.#signal.aborted) return;
+    const isFull = this.#looksUntilFull === 0;
+    this.#looksUntilFull = isFull ? FULL_LOOKS - 1 : this.#looksUntilFull - 1;
+    if (isFull) this.#fence = undefined;
     await this.#fences.request();
-    await Promise.all([...this.#vnets.values()].map((vnet) => vnet.request()));
+    await Promise.all([...this.#vnets.values()].map((vnet) => vnet.look()));
     await this.#sweeps.request();
-    await this.#lookForFirewalls();
+    if (isFull) await this.#lookForFirewalls();
     this.#writeNodeStatus();
     await this.#writer.retry();
   }
@@ -213,6 +216,7 @@ export class NetworkAgent implements AsyncDisposable {
     const agent = new VnetAgent({
       ...{ store, node, vnet, network, startServices, now, onProgrammed, onError },
       nodes: this.#nodes,
+      fullLooks: { every: FULL_LOOKS, first: this.#vnets.size % FULL_LOOKS },
       setStatus: (mac, status) => void this.#writer.set(keys.nicStatus(node, mac), status),
     });
     this.#vnets.set(vnet, agent);
@@ -261,9 +265,6 @@ export class NetworkAgent implements AsyncDisposable {
   }
 
   async #lookForFirewalls(): Promise<void> {
-    this.#roundsUntilFirewalls -= 1;
-    if (this.#roundsUntilFirewalls > 0) return;
-    this.#roundsUntilFirewalls = FIREWALL_ROUNDS;
     try {
       this.#firewalls = await this.#options.network.findForeignFirewalls([...this.#vnets.keys()]);
     } catch (error) {

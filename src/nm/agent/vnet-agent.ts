@@ -32,6 +32,8 @@ export interface VnetAgentOptions {
   readonly onError: (what: string, error: unknown) => void;
   /** Underlay addresses of the nodes, by name. */
   readonly nodes: ReadonlyMap<string, Ipv4Address>;
+  /** Of so many looks one compares the overlay with the kernel, which costs processes; VNETs take turns. */
+  readonly fullLooks: { readonly every: number; readonly first: number };
 }
 
 /** What runs for the VNET while it is on the machine. */
@@ -62,6 +64,8 @@ export class VnetAgent {
   /** What was applied last, to see a change. */
   #filter: string | undefined;
   #peers: string | undefined;
+  #looks = 0;
+  #isFullLookDue = false;
   #isCaughtUp = false;
 
   constructor(options: VnetAgentOptions) {
@@ -112,6 +116,14 @@ export class VnetAgent {
   /** A round as soon as can be. */
   async request(): Promise<void> {
     if (this.#isCaughtUp) await this.#rounds.request();
+  }
+
+  /** A round that believes the machine, not what this agent remembers of it; of the overlay only each so many times. */
+  async look(): Promise<void> {
+    const { every, first } = this.#options.fullLooks;
+    if (this.#looks % every === first) this.#isFullLookDue = true;
+    this.#looks += 1;
+    await this.request();
   }
 
   /** Stops following and serving; ports and namespace stay as they are. */
@@ -169,6 +181,10 @@ export class VnetAgent {
     const running = await this.#ensureRunning(goal);
     if (this.#stop.signal.aborted) return;
     await this.#program(goal, running);
+    if (this.#isFullLookDue) {
+      this.#isFullLookDue = false;
+      this.#peers = undefined;
+    }
     await this.#setPeers(goal);
   }
 

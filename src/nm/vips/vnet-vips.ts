@@ -13,6 +13,8 @@ import { HEALTH_POLICY_DEFAULT, HealthChecks } from "../health-checks.ts";
 import type { NodeVips } from "./node-vips.ts";
 
 const RETRY_MS = 1_000;
+/** From one comparison with the kernel to the next, where nothing changes. */
+const CHECK_MS = 30_000;
 
 type Endpoint = VipGoal["endpoints"][number];
 
@@ -27,6 +29,8 @@ export interface VnetVipsOptions {
   readonly gateway: Ipv4Address;
   readonly vni: number;
   readonly nodeVips: NodeVips;
+  /** From one comparison with the kernel to the next, in milliseconds; default 30 s. */
+  readonly checkMs?: number;
   readonly onError: (what: string, error: unknown) => void;
 }
 
@@ -49,10 +53,17 @@ export class VnetVips implements AsyncDisposable {
   readonly #checked = new Map<string, Checked>();
   readonly #rounds = new Rounds(() => this.#apply());
   readonly #ended: Promise<unknown>[] = [];
+  readonly #timer: NodeJS.Timeout;
   #applied = "";
+  #isCheckDue = false;
 
   constructor(options: VnetVipsOptions) {
     this.#options = options;
+    const check = () => {
+      this.#isCheckDue = true;
+      void this.#rounds.request();
+    };
+    this.#timer = setInterval(check, options.checkMs ?? CHECK_MS).unref();
     const { vnet } = options;
     this.#follow(keys.vipsOfVnet(vnet), (key, value) => this.#onPointer(key, value));
     this.#follow(keys.nics(vnet), (key, value) => {
@@ -64,6 +75,7 @@ export class VnetVips implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort();
+    clearInterval(this.#timer);
     for (const { stop } of this.#checked.values()) stop.abort();
     await Promise.all(this.#ended);
     await Promise.all([...this.#checked.values()].map(({ ended }) => ended));
@@ -126,7 +138,9 @@ export class VnetVips implements AsyncDisposable {
       goal.endpoints.map((endpoint) => this.#endpointOf(goal, endpoint)),
     );
     const wanted = JSON.stringify(endpoints);
-    if (wanted !== this.#applied && (endpoints.length > 0 || this.#applied !== "")) {
+    const isDue = this.#isCheckDue || wanted !== this.#applied;
+    this.#isCheckDue = false;
+    if (isDue && (endpoints.length > 0 || this.#applied !== "")) {
       await setVips(namespace, { subnet, gateway, endpoints });
       this.#applied = wanted;
     }

@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import { keys, type NodeNetworkStatus } from "../../../src/model/documents.ts";
 import { formatIpv4, type Ipv4Address, parseIpv4 } from "../../../src/model/ipv4-address.ts";
 import { parseMac } from "../../../src/model/mac-address.ts";
+import { FULL_LOOKS } from "../../../src/nm/agent/network-agent.ts";
 import { FakeFabric, NODE, nicOf, portOf, settle } from "./fake-fabric.ts";
 
 const V = "a.net";
@@ -46,6 +47,30 @@ describe("network agent", () => {
     await running.agent.reconcile();
     await running.agent.reconcile();
     expect(live).toEqual([address]);
+    await running.kill();
+  });
+
+  test("tells the kernel again of guests and nodes elsewhere, each so many looks, though nothing is new", async () => {
+    const fabric = new FakeFabric();
+    const value = { node: "node-2", address: "100.127.0.2" };
+    await fabric.store.txn({ success: [{ kind: "put", key: keys.node("node-2"), value }] });
+    await fabric.vnet(V);
+    await fabric.place(nicOf(4, V));
+    const far = nicOf(5, V, "node-2");
+    await fabric.store.txn({ success: [{ kind: "put", key: keys.nic(V, far.mac), value: far }] });
+    const told: string[] = [];
+    const overlay = {
+      setLiveNodes: async (live: readonly Ipv4Address[]) => void told.push(`fence ${live.length}`),
+      setPeers: async (_goal: unknown, peers: readonly unknown[]) =>
+        void told.push(`peers ${peers.length}`),
+    };
+    Object.assign(fabric.network, { overlay });
+    const running = await fabric.start();
+    for (const cycle of ["first", "second"]) {
+      told.length = 0;
+      for (let look = 0; look < FULL_LOOKS; look += 1) await running.agent.reconcile();
+      expect(told.toSorted(), cycle).toEqual(["fence 1", "peers 1"]);
+    }
     await running.kill();
   });
 
