@@ -34,5 +34,23 @@ export function wireContainerOf(
       endpoints,
     })),
     settings: goal.settings,
+    ...configurationOf(goal),
+  };
+}
+
+/** What the tenant wants in the guest, beside the role's settings. */
+function configurationOf(goal: ContainerGoal): Partial<WireContainer> {
+  const { provisioning, extensions, extensionsChangedMs, users, agent } = goal;
+  return {
+    ...(provisioning !== undefined && {
+      provisioning: { ...provisioning, hostName: goal.hostname },
+    }),
+    ...(extensions !== undefined && { extensions }),
+    ...(extensionsChangedMs !== undefined && { extensionsChangedMs }),
+    ...(users !== undefined && { users }),
+    ...(agent !== undefined && {
+      fastTrack: agent.fastTrack,
+      statusBlobType: agent.statusBlob === "page" ? "PageBlob" : "BlockBlob",
+    }),
   };
 }

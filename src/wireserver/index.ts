@@ -2,8 +2,8 @@
 
 export { createHostPlugin, HOST_PLUGIN_PORT } from "./host-plugin.ts";
 export type { GuestServiceOptions } from "./http-service.ts";
-export type { MetadataPlace } from "./instance-metadata.ts";
-export { createMetadataService, type MetadataServiceOptions } from "./metadata-service.ts";
+export type { MetadataPlace } from "./metadata/instance-metadata.ts";
+export { createMetadataService, type MetadataServiceOptions } from "./metadata/metadata-service.ts";
 export type { RefusalCode } from "./refusal.ts";
 export type {
   HealthReport,

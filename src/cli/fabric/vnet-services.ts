@@ -124,7 +124,9 @@ function findWireContainer(
   if (goal === undefined) return undefined;
   const listed = directory.listInstances();
   const isListed = listed.some(({ instance }) => instance === goal.instance);
-  return wireContainerOf(goal, isListed ? listed : [...listed, goal]); // it may be quicker than its NIC's document
+  // It may be quicker than its NIC's document.
+  const siblings = isListed ? listed : [...listed, goal];
+  return wireContainerOf(goal, siblings, parseSubnet(vnet.goal.addressSpace));
 }
 
 /** Turns what guests ask and say into milestones and status. */

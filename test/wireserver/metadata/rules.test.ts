@@ -1,0 +1,150 @@
+/** What the metadata service asks of every request, and how it refuses. */
+
+import { describe, expect, test } from "vitest";
+import { createMetadataService } from "../../../src/wireserver/index.ts";
+import { CONTAINER, createDirectory, createRecorder } from "../fixtures.ts";
+import { ask, PROVISIONED } from "./ask.ts";
+
+const headers = { Metadata: "True" };
+const version = "api-version=2021-08-01";
+
+describe("a path", () => {
+  for (const [path, extra, status, body] of [
+    ["/compute/name", "&format=text", 200, "web_0"],
+    ["/compute/name", "", 200, "web_0"],
+    ["/compute/vmsize/", "&format=text", 200, "Standard_G1"],
+    ["/compute/publicKeys/1/keyData", "&format=text", 200, "ecdsa-sha2-nistp256 AAAAE2Vj two"],
+    ["/network/interface/0/ipv4/ipAddress/0/privateIpAddress", "&format=text", 200, "10.20.0.4"],
+    ["/compute/tagsList", "&format=json", 200, "[]"],
+    ["/compute", "&format=text", 400, /format=text/],
+    ["/compute/name", "&format=json", 400, /format=text/],
+    ["/compute", "&format=xml", 400, /json or text/],
+    ["/compute/nothing", "", 404, /nothing/],
+    ["/compute/name/0", "", 404, /name/],
+    ["/network/interface/1", "", 404, /interface/],
+    ["/compute/__proto__", "", 404, /__proto__/],
+    ["/compute/publicKeys/length", "", 404, /length/],
+  ] as const) {
+    test(`${path}${extra}: ${status}`, async () => {
+      const { response } = await ask({
+        url: `/metadata/instance${path}?${version}${extra}`,
+        headers,
+      });
+      expect(response.statusCode).toBe(status);
+      if (typeof body === "string") expect(response.body).toBe(body);
+      else expect(response.body).toMatch(body);
+    });
+  }
+});
+
+describe("a version", () => {
+  for (const [text, status] of [
+    ["2017-03-01", 200],
+    ["2016-01-01", 200],
+    ["2021-08-01", 200],
+    ["2025-04-07", 200],
+    ["2025-04-08", 400],
+    ["9999-12-31", 400],
+    ["2021-13-01", 400],
+    ["2021-8-1", 400],
+    ["latest", 400],
+    ["", 400],
+  ] as const) {
+    test(`"${text}": ${status}`, async () => {
+      const url = `/metadata/instance?api-version=${text}`;
+      const { response, recorder } = await ask({ url, headers });
+      expect(response.statusCode).toBe(status);
+      if (status === 200) return;
+      expect(response.json()).toEqual({
+        error: expect.stringMatching(/^Bad request\. api-version /),
+        "newest-versions": ["2025-04-07", "2024-07-17", "2024-03-15"],
+      });
+      expect(recorder.lines).toEqual(["10.20.0.4 refused malformed-request"]);
+    });
+  }
+
+  test("that is absent is said to be absent", async () => {
+    const { response } = await ask({ url: "/metadata/instance", headers });
+    expect(response.statusCode).toBe(400);
+    expect(response.json().error).toContain("was not specified");
+  });
+
+  test("older than a field does not have it", async () => {
+    const namesIn = async (text: string) => {
+      const url = `/metadata/instance/compute?api-version=${text}`;
+      return Object.keys((await ask({ url, headers })).response.json());
+    };
+    const oldest = await namesIn("2017-04-02");
+    expect(oldest).toContain("vmId");
+    for (const name of ["subscriptionId", "publicKeys", "resourceId", "userData"]) {
+      expect(oldest).not.toContain(name);
+      expect(await namesIn("2021-02-01")).toContain(name);
+    }
+  });
+
+  test("all of them are listed", async () => {
+    const { response } = await ask({ url: "/metadata/versions", headers });
+    const { apiVersions } = response.json();
+    expect(apiVersions).toContain("2021-02-01");
+    expect(apiVersions.toSorted()).toEqual(apiVersions);
+  });
+});
+
+describe("a refusal", () => {
+  const url = `/metadata/instance?${version}`;
+  for (const [name, request, status, text] of [
+    ["no Metadata header", { url }, 400, "Required metadata header not specified"],
+    ["Metadata: false", { url, headers: { Metadata: "false" } }, 400, "metadata header"],
+    [
+      "a forwarded request",
+      { url, headers: { ...headers, "X-Forwarded-For": "1.2.3.4" } },
+      400,
+      "X-Forwarded-For",
+    ],
+    ["no api-version", { url: "/metadata/instance", headers }, 400, "api-version"],
+    ["POST", { method: "POST", url, headers, payload: "{}" }, 405, "Method not allowed"],
+    ["PUT", { method: "PUT", url, headers, payload: "{}" }, 405, "Method not allowed"],
+    ["DELETE", { method: "DELETE", url, headers }, 405, "Method not allowed"],
+    ["a path with two slashes", { url: "//[", headers }, 404, "//["],
+    ["another path", { url: `/metadata/nothing?${version}`, headers }, 404, "nothing"],
+    ["a path below a leaf", { url: "/metadata/versions/0", headers }, 404, "versions"],
+    ["/metadata itself", { url: `/metadata?${version}`, headers }, 404, "metadata"],
+    ["an unknown caller", { url, headers, remoteAddress: "1.2.3.4" }, 403, "ValidateIpAddress"],
+  ] as const) {
+    test(`of ${name} is ${status}`, async () => {
+      const { response } = await ask(request);
+      expect(response.statusCode).toBe(status);
+      expect(response.headers["content-type"]).toBe("application/json; charset=utf-8");
+      expect(response.json().error).toContain(text);
+      expect(response.headers.allow).toBe(status === 405 ? "GET" : undefined);
+    });
+  }
+
+  test("of a token is the one for a VM without an identity", async () => {
+    const { response } = await ask({
+      url: "/metadata/identity/oauth2/token?api-version=2018-02-01&resource=https%3A%2F%2Fvault.azure.net",
+      headers,
+    });
+    expect(response.statusCode).toBe(400);
+    expect(response.json()).toEqual({
+      error: "invalid_request",
+      error_description: "Identity not found",
+    });
+  });
+});
+
+test("what is rendered once is rendered anew for a new document of the container", async () => {
+  const directory = createDirectory(PROVISIONED);
+  await using app = createMetadataService({ directory, observer: createRecorder() });
+  const read = async () => {
+    const url = `/metadata/instance/compute/osProfile/computerName?${version}`;
+    return (await app.inject({ url, headers, remoteAddress: "10.20.0.4" })).body;
+  };
+  expect(await read()).toBe("lab-vm-01");
+  expect(await read()).toBe("lab-vm-01");
+  directory.replace({
+    ...CONTAINER,
+    provisioning: { ...PROVISIONED.provisioning!, hostName: "other" },
+  });
+  expect(await read()).toBe("other");
+});
