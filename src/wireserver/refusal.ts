@@ -45,6 +45,11 @@ const REFUSALS = {
   },
   ERR_WIRE_METHOD: { status: 405, wireCode: "MethodNotAllowed", reason: "malformed-request" },
   ERR_WIRE_NO_IDENTITY: { status: 400, wireCode: "IdentityNotFound" },
+  ERR_WIRE_CERTIFICATE_REFUSED: {
+    status: 400,
+    wireCode: "InvalidInput",
+    reason: "malformed-request",
+  },
   ERR_WIRE_NOT_FOUND: { status: 404, wireCode: "ResourceNotFound" },
   ERR_WIRE_REPORT_NOT_STORED: { status: 503, wireCode: "ServerBusy" },
 } as const satisfies Record<string, Refusal>;
