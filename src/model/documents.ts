@@ -4,6 +4,7 @@
  */
 import type { AgentChannelDescription, RemoteUserDescription } from "./guest-config.ts";
 import type { ImageDescription } from "./image.ts";
+import type { Playbook } from "./playbook.ts";
 import type { CertificateDescription, EndpointDescription, TenantDescription } from "./tenant.ts";
 
 /** What a container is doing, as `ps` shows it. */
@@ -321,6 +322,13 @@ export interface ContainerStatus {
   readonly extensions?: readonly ExtensionStatus[];
   /** The newest incarnation that the guest fetched. */
   readonly fetchedIncarnation?: number;
+}
+
+/** `/faults/C`, written by the control process: a container whose answers are made wrong on purpose. */
+export interface FaultRecord {
+  readonly playbook: Playbook;
+  /** Epoch milliseconds. The same playbook, set again, begins again. */
+  readonly setMs: number;
 }
 
 /** Store keys, in one place. */

@@ -13,11 +13,21 @@ const IPV4_MAPPED = /^::ffff:/i;
  * @throws FabricError ERR_WIRE_UNKNOWN_CALLER
  */
 export function requireCaller(directory: WireDirectory, remoteAddress: string): WireContainer {
-  const text = remoteAddress.replace(IPV4_MAPPED, "");
-  const container = text.includes(":") ? undefined : directory.findByAddress(parseIpv4(text));
+  const container = findCaller(directory, remoteAddress);
   if (container !== undefined) return container;
+  const text = remoteAddress.replace(IPV4_MAPPED, "");
   throw refuse(
     "ERR_WIRE_UNKNOWN_CALLER",
     `ValidateIpAddress: no container has the address ${text}; only containers of this node may ask`,
   );
+}
+
+/** As {@link requireCaller}; undefined for anybody else, also for a socket that is closed already and has no address. */
+export function findCaller(
+  directory: WireDirectory,
+  remoteAddress: string,
+): WireContainer | undefined {
+  const text = remoteAddress.replace(IPV4_MAPPED, "");
+  if (text === "" || text.includes(":")) return undefined;
+  return directory.findByAddress(parseIpv4(text));
 }

@@ -24,6 +24,7 @@ export function createHostPlugin(options: GuestServiceOptions): FastifyInstance 
   const { observer } = options;
   return createGuestService({
     ...options,
+    service: "hostPlugin",
     bodyBytesMax: STATUS_BODY_BYTES_MAX,
     errorBody: {
       type: JSON_TYPE,

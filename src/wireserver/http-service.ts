@@ -7,9 +7,12 @@ import fastify, {
   type FastifyRequest,
   LogController,
 } from "fastify";
-import { requireCaller } from "./caller.ts";
-import { type Refusal, refusalOf, refuse } from "./refusal.ts";
+import type { WireService } from "../model/playbook.ts";
+import { findCaller, requireCaller } from "./caller.ts";
+import { changeAnswer, endConnection, HeldRequests, inject } from "./faults/inject.ts";
+import { type Refusal, refusalOf, refuse, wireCodeOf } from "./refusal.ts";
 import type { WireContainer, WireDirectory, WireObserver } from "./wire-container.ts";
+import type { InjectedAnswer, WireFaults } from "./wire-host.ts";
 
 /** A guest that is slower than this is cut off; clients give up after 10 s themselves. */
 const REQUEST_TIMEOUT_MS = 10_000;
@@ -17,6 +20,7 @@ const KEEP_ALIVE_TIMEOUT_MS = 5_000;
 /** One node's containers, a few connections each. */
 const CONNECTIONS_MAX = 8_192;
 const CALLER = "caller";
+const INJECTED = "injected";
 
 /** How a service writes its errors: XML on the wire server, JSON elsewhere. */
 export interface ErrorBody {
@@ -28,6 +32,8 @@ export interface ErrorBody {
 export interface GuestServiceOptions {
   readonly directory: WireDirectory;
   readonly observer: WireObserver;
+  /** Absent: all answers are right. */
+  readonly faults?: WireFaults;
   /** Absent: silent. */
   readonly logger?: FastifyBaseLogger;
 }
@@ -47,6 +53,7 @@ export type GuestHandler = (
  */
 export function createGuestService(
   options: GuestServiceOptions & {
+    readonly service: WireService;
     readonly bodyBytesMax: number;
     readonly errorBody: ErrorBody;
     readonly handle: GuestHandler;
@@ -69,8 +76,12 @@ export function createGuestService(
     request.setDecorator(CALLER, requireCaller(directory, request.ip));
   });
   // Guests ask under several spellings of one path, and the query decides; see `wire-query.ts`.
+  const answer: GuestHandler =
+    options.faults === undefined
+      ? options.handle
+      : withFaults(app, { ...options, faults: options.faults });
   app.all("/*", (request, reply) =>
-    options.handle(request.getDecorator<WireContainer>(CALLER), request, reply),
+    answer(request.getDecorator<WireContainer>(CALLER), request, reply),
   );
   app.setNotFoundHandler((request, reply) =>
     answerRefusal(refuse("ERR_WIRE_NOT_FOUND", notFoundText(request)), reply, errorBody),
@@ -82,6 +93,49 @@ export function createGuestService(
     return answerRefusal(thrown, reply, errorBody);
   });
   return app;
+}
+
+/** The handler, behind the playbooks of the containers that call it. */
+function withFaults(
+  app: FastifyInstance,
+  {
+    directory,
+    faults,
+    service,
+    errorBody,
+    handle,
+  }: Pick<GuestServiceOptions, "directory"> & {
+    readonly faults: WireFaults;
+    readonly service: WireService;
+    readonly errorBody: ErrorBody;
+    readonly handle: GuestHandler;
+  },
+): GuestHandler {
+  const held = new HeldRequests();
+  app.decorateRequest(INJECTED, null);
+  app.server.on("connection", (socket) => {
+    const caller = findCaller(directory, socket.remoteAddress ?? "");
+    if (caller !== undefined && faults.refuses(caller.name, service)) {
+      endConnection(socket, "reset");
+    }
+  });
+  app.addHook("onSend", (request, reply, payload, done) => {
+    const injected = request.getDecorator<InjectedAnswer | null>(INJECTED);
+    done(null, injected === null ? payload : changeAnswer(injected.step, reply, payload));
+  });
+  return (caller, request, reply) => {
+    const { method, url } = request;
+    const answer = () => handle(caller, request, reply);
+    const injected = faults.next(caller.name, { service, method, url });
+    if (injected === undefined) return answer();
+    request.setDecorator(INJECTED, injected);
+    const error = (status: number) => {
+      const message = "the service is not available";
+      const body = errorBody.render({ status, wireCode: wireCodeOf(status), message });
+      return { type: errorBody.type, body };
+    };
+    return inject(injected.step, { request, reply, held, answer, error });
+  };
 }
 
 /** The text of the refusal of a path or query that nothing serves. */

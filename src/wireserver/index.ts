@@ -1,5 +1,6 @@
 /** Wire server, host plugin and instance metadata: what a guest can ask its host. */
 
+export { FaultBook } from "./faults/fault-book.ts";
 export { createHostPlugin, HOST_PLUGIN_PORT } from "./host-plugin.ts";
 export type { GuestServiceOptions } from "./http-service.ts";
 export type { MetadataPlace } from "./metadata/instance-metadata.ts";
@@ -15,4 +16,12 @@ export type {
   WireObserver,
   WireRequestKind,
 } from "./wire-container.ts";
+export type {
+  FaultableRequest,
+  InjectedAnswer,
+  WireBody,
+  WireExchange,
+  WireFaults,
+  WireRecorder,
+} from "./wire-host.ts";
 export { createWireServer, type WireServerOptions } from "./wire-server.ts";

@@ -74,6 +74,21 @@ export function refusalOf(thrown: unknown): Refusal & { readonly message: string
   return { ...REFUSALS[code], message: thrown.message };
 }
 
+/** What the real service calls an error of this status, where it is known. */
+const WIRE_CODES: Readonly<Record<number, string>> = {
+  403: "RequestRateLimitExceeded",
+  404: "ResourceNotFound",
+  409: "InvalidBlobType",
+  410: "ResourceNotAvailable",
+  429: "RequestRateLimitExceeded",
+  503: "ServerBusy",
+};
+
+/** The `Error/Code` for a status that is not a refusal of ours. */
+export function wireCodeOf(status: number): string {
+  return WIRE_CODES[status] ?? (status < 500 ? "InvalidInput" : UNEXPECTED.wireCode);
+}
+
 function isRefusalCode(code: string): code is RefusalCode {
   return Object.hasOwn(REFUSALS, code);
 }

@@ -1,5 +1,7 @@
 /** What the services that face guests need of the host, beside the containers that they serve. */
 
+import type { FaultStep, WireService } from "../model/playbook.ts";
+
 /** A VM's certificate and its key. */
 export interface WireIdentity {
   /** PEM. */
@@ -25,4 +27,78 @@ export interface WireArtifacts {
    * @throws if it is not there
    */
   read(sha256: string, offset: number, length: number): Promise<Uint8Array>;
+}
+
+/** Answers that are made wrong on purpose. One for all services, so that a sequence goes on from one to another. */
+export interface WireFaults {
+  /** True while anything is set for the container. Costs next to nothing: what answers fast asks it first. */
+  isOn(container: string): boolean;
+  /** What is to be done with this request; undefined: what is right. Counts the request. */
+  next(container: string, request: FaultableRequest): InjectedAnswer | undefined;
+  /** True: the connection is reset before anything is read. Counts it. */
+  refuses(container: string, service: WireService): boolean;
+}
+
+/** A request as far as a fault may depend on it. */
+export interface FaultableRequest {
+  readonly service: WireService;
+  readonly method: string;
+  /** As it was sent: path and query. */
+  readonly url: string;
+}
+
+/** What is done with one request. */
+export interface InjectedAnswer {
+  /** The playbook's name. */
+  readonly fault: string;
+  readonly step: FaultStep;
+}
+
+/** Keeps what guests asked and what they were answered. Never throws, never waits; what is too much is dropped and counted. */
+export interface WireRecorder {
+  /** Epoch milliseconds, with fractions where the clock has them. */
+  now(): number;
+  record(exchange: WireExchange): void;
+}
+
+/** A request and its answer. */
+export interface WireExchange {
+  /** Name of the container; absent for a caller that is none. */
+  readonly container?: string;
+  readonly service: WireService;
+  /** The caller's address. */
+  readonly address: string;
+  /** When the request's head was read; by {@link WireRecorder.now}. */
+  readonly startedMs: number;
+  /** From then until the answer was begun, and until it was handed to the kernel. */
+  readonly waitMs: number;
+  readonly durationMs: number;
+  readonly request: {
+    readonly method: string;
+    readonly url: string;
+    readonly httpVersion: string;
+    /** Names and values as they were sent, in order. */
+    readonly headers: readonly string[];
+    readonly body: WireBody;
+  };
+  /** Absent: the connection ended without one. */
+  readonly response?: {
+    readonly status: number;
+    /** Names and values in order. */
+    readonly headers: readonly string[];
+    readonly body: WireBody;
+  };
+  /** The playbook that made the answer. */
+  readonly fault?: string;
+  /** Why the caller was refused. */
+  readonly refusal?: string;
+}
+
+/** A body, whole or by its hash. */
+export interface WireBody {
+  readonly bytes: number;
+  /** Hexadecimal, lower case; absent if it is empty, or was not seen whole. */
+  readonly sha256?: string;
+  /** Absent if it is secret, binary or too long. */
+  readonly text?: string;
 }

@@ -74,6 +74,7 @@ export function createWireServer(options: WireServerOptions): FastifyInstance {
   const authority = { address: options.endpoint, port: options.port ?? HTTP_PORT };
   return createGuestService({
     ...options,
+    service: "wireServer",
     bodyBytesMax: WIRE_BODY_BYTES_MAX,
     errorBody: { type: XML_TYPE, render: renderError },
     handle: (caller, request, reply) => {

@@ -42,6 +42,7 @@ export function createMetadataService(options: MetadataServiceOptions): FastifyI
   const routes = createRoutes(options);
   return createGuestService({
     ...options,
+    service: "metadata",
     bodyBytesMax: BODY_BYTES_MAX,
     errorBody: { type: JSON_TYPE, render: renderError },
     handle: async (caller, request, reply) => {
