@@ -8,12 +8,14 @@ import type { FabricStore } from "../../src/store/index.ts";
 const execute = promisify(execFile);
 const COMMAND_MS = 5_000;
 const ERRORS_MAX = 6;
-const LINES_MAX = 30;
-const CHARACTERS_MAX = 240;
+const LINES_MAX = 16;
+const CHARACTERS_MAX = 300;
+/** Of which nothing depends: multicast, and links' own addresses. */
+const DULL = /^(?:33:33|01:00:5e|.* permanent$)/;
 const TENANT = /\bt\d+\b/g;
 
 export interface DiagnosisOptions {
-  /** The fabric's. */
+  /** The fabric's; empty: it did not start. */
   readonly prefix: string;
   readonly store: FabricStore;
   readonly nodes: readonly string[];
@@ -26,6 +28,7 @@ export interface DiagnosisOptions {
 /** Goals beside what each node has, and what the processes complained of. Never fails: what cannot be read says why. */
 export async function diagnose(options: DiagnosisOptions): Promise<string[]> {
   const { prefix, nodes, logs, faults } = options;
+  if (prefix === "") return describeLogs(logs);
   const tenants = new Set(faults.flatMap((fault) => fault.match(TENANT) ?? []));
   const names = readdirSync("/run/netns").filter((name) => name.startsWith(prefix));
   const isShown = (name: string) => [...tenants].some((tenant) => name.endsWith(`-${tenant}.net`));
@@ -36,11 +39,11 @@ export async function diagnose(options: DiagnosisOptions): Promise<string[]> {
   ]);
   const sockets = readText("/proc/net/sockstat").match(/^TCP:.*$/m) ?? [];
   return [
-    `namespaces: ${names.map((name) => name.slice(prefix.length)).join(" ")}`,
+    `it is ${new Date().toISOString().slice(11, 23)}; namespaces: ${names.map((name) => name.slice(prefix.length)).join(" ")}`,
     `this machine's ${sockets.join("")}`,
+    ...describeLogs(logs),
     ...stored,
     ...shown.flat(),
-    ...describeLogs(logs),
   ];
 }
 
@@ -65,21 +68,23 @@ async function describeStore(
 
 async function describeNode(namespace: string): Promise<string[]> {
   return describe(namespace, [
-    ["ip", "-n", namespace, "-o", "link", "show"],
+    ["ip", "-n", namespace, "-br", "link", "show"],
     ["ip", "-n", namespace, "route", "show"],
     // One that has a number and no name was removed, and lives on: something in it is still open.
     ["ip", "-n", namespace, "netns", "list-id"],
-    inside(namespace, "nft", "list", "table", "inet", "goalstate_fence"),
+    inside(namespace, "nft", "list", "set", "inet", "goalstate_fence", "live"),
   ]);
 }
 
 async function describeVnet(namespace: string): Promise<string[]> {
   return describe(namespace, [
-    ["ip", "-n", namespace, "-o", "-d", "link", "show"],
+    ["ip", "-n", namespace, "-br", "link", "show"],
+    ["ip", "-n", namespace, "-o", "-d", "link", "show", "type", "vxlan"],
     ["bridge", "-n", namespace, "fdb", "show"],
     ["ip", "-n", namespace, "neigh", "show"],
-    inside(namespace, "nft", "list", "table", "bridge", "goalstate_overlay"),
-    inside(namespace, "nft", "list", "table", "bridge", "goalstate"),
+    inside(namespace, "nft", "list", "set", "bridge", "goalstate_overlay", "peers"),
+    inside(namespace, "nft", "list", "chain", "bridge", "goalstate", "prerouting"),
+    inside(namespace, "nft", "list", "counters"),
   ]);
 }
 
@@ -93,7 +98,10 @@ async function describe(
 ): Promise<string[]> {
   const texts = await Promise.all(commands.map(run));
   return commands.flatMap((command, index) => {
-    const all = (texts[index] ?? "").split("\n").filter((line) => line.trim() !== "");
+    const text = texts[index] ?? "";
+    // nft's lists are long and narrow.
+    const rows = command.includes("nft") ? [text.replaceAll(/\s+/g, " ")] : text.split("\n");
+    const all = rows.map((row) => row.trim()).filter((row) => row !== "" && !DULL.test(row));
     const more = all.length > LINES_MAX ? [`... ${all.length} lines`] : [];
     const lines = [...all.slice(0, LINES_MAX), ...more].map((line) => cut(`    ${line}`));
     return [`${namespace}$ ${command.filter((word) => word !== namespace).join(" ")}`, ...lines];
@@ -112,24 +120,25 @@ async function run([program = "", ...args]: readonly string[]): Promise<string> 
 function describeLogs(folder: string): string[] {
   const files = readdirSync(folder).filter((name) => name.endsWith(".log"));
   return files.flatMap((name) => {
-    const counts = new Map<string, number>();
+    const counts = new Map<string, { readonly times: number; readonly last: string }>();
     for (const line of readText(join(folder, name)).split("\n")) {
       const error = readError(line);
       if (error === undefined) continue;
-      const times = counts.get(error) ?? 0;
-      counts.delete(error); // the newest last
-      counts.set(error, times + 1);
+      const times = (counts.get(error.text)?.times ?? 0) + 1;
+      counts.delete(error.text); // the newest last
+      counts.set(error.text, { times, last: error.at });
     }
     const last = [...counts].slice(-ERRORS_MAX);
-    return last.map(([error, times]) => cut(`${name}: ${times} x ${error}`));
+    return last.map(([text, { times, last }]) => cut(`${name}: ${times} x, last ${last}: ${text}`));
   });
 }
 
-function readError(line: string): string | undefined {
+function readError(line: string): { readonly text: string; readonly at: string } | undefined {
   try {
-    const { level, what, msg, err } = JSON.parse(line);
+    const { level, time, what, msg, err } = JSON.parse(line);
     if (!(level >= 50)) return undefined;
-    return [msg, what, err?.message].filter((part) => part !== undefined).join(": ");
+    const text = [msg, what, err?.message].filter((part) => part !== undefined).join(": ");
+    return { text, at: new Date(time).toISOString().slice(11, 23) };
   } catch {
     return undefined; // what a process printed
   }
