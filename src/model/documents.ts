@@ -331,6 +331,16 @@ export interface FaultRecord {
   readonly setMs: number;
 }
 
+/**
+ * `/approvals/T/E`, written once, by the node whose guest lets event E of tenant T start; deleted by the control process
+ * when the event is over.
+ */
+export interface EventApproval {
+  readonly container: string;
+  /** Epoch milliseconds. */
+  readonly approvedMs: number;
+}
+
 /** Store keys, in one place. */
 export const keys = {
   tenant: (tenant: string) => `/tenants/${tenant}`,
@@ -358,6 +368,11 @@ export const keys = {
   /** Followed by every node: faults on demand are few. */
   faults: "/faults/",
   fault: (container: string) => `/faults/${container}`,
+  events: "/events/",
+  eventsOf: (tenant: string) => `/events/${tenant}`,
+  approvals: "/approvals/",
+  approvalsOf: (tenant: string) => `/approvals/${tenant}/`,
+  approval: (tenant: string, event: string) => `/approvals/${tenant}/${event}`,
 } as const;
 
 /** Reads a document back. Documents are written by this code alone, through the types above. */

@@ -1,6 +1,7 @@
 /** What the services that face guests need of the host, beside the containers that they serve. */
 
 import type { FaultStep, WireService } from "../model/playbook.ts";
+import type { EventSource, EventType } from "../model/scheduled-event.ts";
 
 /** A VM's certificate and its key. */
 export interface WireIdentity {
@@ -101,4 +102,38 @@ export interface WireBody {
   readonly sha256?: string;
   /** Absent if it is secret, binary or too long. */
   readonly text?: string;
+}
+
+/** What the platform is about to do to a VM. */
+export interface WireEvent {
+  readonly id: string;
+  readonly type: EventType;
+  readonly status: "Scheduled" | "Started";
+  /** Role instances: `web_0`. */
+  readonly resources: readonly string[];
+  /** Epoch milliseconds. */
+  readonly notBeforeMs: number;
+  readonly description: string;
+  readonly source: EventSource;
+  /** -1: unknown. */
+  readonly durationSeconds: number;
+}
+
+/** The events of a deployment. */
+export interface WireEventList {
+  /** Grows with each change. */
+  readonly incarnation: number;
+  readonly events: readonly WireEvent[];
+}
+
+/** Tells of scheduled events. Rejections become a 503. */
+export interface WireEvents {
+  /** Those of the container's deployment: Azure shows them to all of its VMs. */
+  list(container: string): Promise<WireEventList>;
+  /**
+   * Lets events of the container's deployment start at once; the guest is answered 200 after this resolved.
+   *
+   * @returns false if one of them is none of the deployment's; then none is approved
+   */
+  approve(container: string, ids: readonly string[]): Promise<boolean>;
 }

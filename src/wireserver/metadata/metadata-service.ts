@@ -4,9 +4,11 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { createGuestService, type GuestServiceOptions, notFoundText } from "../http-service.ts";
 import { refuse } from "../refusal.ts";
 import type { WireContainer } from "../wire-container.ts";
+import type { WireEvents } from "../wire-host.ts";
 import { API_VERSIONS, NEWEST_VERSIONS, requireApiVersion } from "./api-versions.ts";
 import { instanceMetadataOf, type MetadataPlace, SUBSCRIPTION_ID } from "./instance-metadata.ts";
 import { findValue, type MetadataValue } from "./metadata-tree.ts";
+import { NO_EVENTS, parseStartRequests, scheduledEventsOf } from "./scheduled-events.ts";
 
 const BODY_BYTES_MAX = 16 * 1024;
 const JSON_TYPE = "application/json; charset=utf-8";
@@ -22,6 +24,8 @@ const PLACE_DEFAULT: MetadataPlace = {
 export interface MetadataServiceOptions extends GuestServiceOptions {
   /** What is said of the place; every part has a default. */
   readonly place?: Partial<MetadataPlace>;
+  /** Absent: nothing is ever scheduled. */
+  readonly events?: WireEvents;
 }
 
 /** A request whose headers are in order. */
@@ -34,7 +38,10 @@ interface MetadataRequest {
   readonly query: URLSearchParams;
 }
 
-type Route = (request: MetadataRequest) => FastifyReply | Promise<FastifyReply>;
+type Answer = (request: MetadataRequest) => FastifyReply | Promise<FastifyReply>;
+
+/** What answers each method. */
+type Route = Readonly<Partial<Record<"GET" | "POST", Answer>>>;
 
 /** Makes the metadata service. It does not listen; see `createWireServer`. */
 export function createMetadataService(options: MetadataServiceOptions): FastifyInstance {
@@ -53,12 +60,13 @@ export function createMetadataService(options: MetadataServiceOptions): FastifyI
         throw refuse("ERR_WIRE_NOT_FOUND", notFoundText(request));
       }
       assertMeant(request);
-      if (request.method !== "GET") {
-        reply.header("allow", "GET");
+      const { route, names } = found;
+      const answer = request.method === "POST" ? route.POST : route.GET;
+      if (answer === undefined || (request.method !== "GET" && request.method !== "POST")) {
+        reply.header("allow", Object.keys(route).join(", "));
         throw refuse("ERR_WIRE_METHOD", `Method not allowed: ${request.method}`);
       }
-      const { route, names } = found;
-      const answered = await route({ caller, request, reply, names, query: url.searchParams });
+      const answered = await answer({ caller, request, reply, names, query: url.searchParams });
       observer.contact(caller, { kind: "metadata" });
       return answered;
     },
@@ -67,11 +75,13 @@ export function createMetadataService(options: MetadataServiceOptions): FastifyI
 
 /** What is served, by the beginning of the path. */
 function createRoutes(options: MetadataServiceOptions): ReadonlyMap<string, Route> {
+  const versions = leaf(({ reply }) => sendJson(reply, { apiVersions: API_VERSIONS }));
   return new Map<string, Route>([
-    ["/metadata/instance", instanceRoute({ ...PLACE_DEFAULT, ...options.place })],
-    ["/metadata/versions", leaf(({ reply }) => sendJson(reply, { apiVersions: API_VERSIONS }))],
-    ["/metadata/identity/oauth2/token", leaf(refuseToken)],
-    ["/microsoft.compute/identity", leaf(sendIdentity)],
+    ["/metadata/instance", { GET: instanceAnswer({ ...PLACE_DEFAULT, ...options.place }) }],
+    ["/metadata/versions", { GET: versions }],
+    ["/metadata/scheduledevents", eventsRoute(options.events)],
+    ["/metadata/identity/oauth2/token", { GET: leaf(refuseToken) }],
+    ["/microsoft.compute/identity", { GET: leaf(sendIdentity) }],
   ]);
 }
 
@@ -105,7 +115,7 @@ function assertMeant(request: FastifyRequest): void {
   }
 }
 
-function instanceRoute(place: MetadataPlace): Route {
+function instanceAnswer(place: MetadataPlace): Answer {
   // By the document that the directory gave: a new one is another key, and an old one is forgotten with its trees.
   const trees = new WeakMap<WireContainer, Map<string, MetadataValue>>();
   return ({ caller, request, reply, names, query }) => {
@@ -146,10 +156,38 @@ function sendJson(reply: FastifyReply, value: unknown): FastifyReply {
   return reply.type(JSON_TYPE).send(JSON.stringify(value));
 }
 
-/** A route that has nothing below it. */
-function leaf(route: Route): Route {
+function eventsRoute(events: WireEvents | undefined): Route {
+  return {
+    GET: leaf(async ({ caller, reply, query }) => {
+      const asked = query.get("api-version");
+      requireApiVersion(asked);
+      const list = events === undefined ? NO_EVENTS : await ask(() => events.list(caller.name));
+      return sendJson(reply, scheduledEventsOf(list, asked ?? ""));
+    }),
+    POST: leaf(async ({ caller, request, reply, query }) => {
+      requireApiVersion(query.get("api-version"));
+      const ids = parseStartRequests(request.body);
+      const isApproved =
+        events !== undefined && (await ask(() => events.approve(caller.name, ids)));
+      if (isApproved) return reply.code(200).send();
+      throw refuse("ERR_WIRE_REQUEST_MALFORMED", "Bad request. There is no such event");
+    }),
+  };
+}
+
+/** What the host does not answer is no fault of the guest's. */
+async function ask<T>(question: () => Promise<T>): Promise<T> {
+  try {
+    return await question();
+  } catch (cause) {
+    throw refuse("ERR_WIRE_REPORT_NOT_STORED", "the host does not answer, ask again", cause);
+  }
+}
+
+/** Of a path that has nothing below it. */
+function leaf(answer: Answer): Answer {
   return (request) => {
-    if (request.names.length === 0) return route(request);
+    if (request.names.length === 0) return answer(request);
     throw refuse("ERR_WIRE_NOT_FOUND", notFoundText(request.request));
   };
 }
