@@ -33,7 +33,10 @@ const container: WireContainer = {
 };
 const documents = new Map([
   ["versions", renderVersions()],
-  ["goalstate", renderGoalState(goalStateOf(container, { address: parseIpv4(host), port: 80 }))],
+  [
+    "goalstate",
+    renderGoalState(goalStateOf(container, { address: parseIpv4(host), port: 80 }, false)),
+  ],
   ["hostingEnvironmentConfig", renderHostingEnvironment(hostingEnvironmentOf(container))],
   ["sharedConfig", renderSharedConfig(sharedConfigOf(container))],
 ]);

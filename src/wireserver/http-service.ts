@@ -12,7 +12,7 @@ import { findCaller, requireCaller } from "./caller.ts";
 import { changeAnswer, endConnection, HeldRequests, inject } from "./faults/inject.ts";
 import { type Refusal, refusalOf, refuse, wireCodeOf } from "./refusal.ts";
 import type { WireContainer, WireDirectory, WireObserver } from "./wire-container.ts";
-import type { InjectedAnswer, WireFaults } from "./wire-host.ts";
+import type { InjectedAnswer, WireArtifacts, WireFaults, WireVault } from "./wire-host.ts";
 
 /** A guest that is slower than this is cut off; clients give up after 10 s themselves. */
 const REQUEST_TIMEOUT_MS = 10_000;
@@ -34,6 +34,10 @@ export interface GuestServiceOptions {
   readonly observer: WireObserver;
   /** Absent: all answers are right. */
   readonly faults?: WireFaults;
+  /** Absent: VMs have no certificates. */
+  readonly vault?: WireVault;
+  /** Absent: no package can be read. */
+  readonly artifacts?: WireArtifacts;
   /** Absent: silent. */
   readonly logger?: FastifyBaseLogger;
 }
@@ -55,6 +59,8 @@ export function createGuestService(
   options: GuestServiceOptions & {
     readonly service: WireService;
     readonly bodyBytesMax: number;
+    /** Where longer bodies are taken: a `PUT` to this path, in the router's notation. */
+    readonly uploads?: { readonly path: string; readonly bytesMax: number };
     readonly errorBody: ErrorBody;
     readonly handle: GuestHandler;
   },
@@ -69,7 +75,7 @@ export function createGuestService(
     frameworkErrors: (error, _request, reply) => answerRefusal(error, reply, errorBody),
   });
   app.server.maxConnections = CONNECTIONS_MAX;
-  acceptAnyBodyAsText(app);
+  acceptAnyBodyAsBytes(app);
   // Before the body is read: nobody but a container may make this process hold anything.
   app.decorateRequest(CALLER, null);
   app.addHook("onRequest", async (request) => {
@@ -80,9 +86,11 @@ export function createGuestService(
     options.faults === undefined
       ? options.handle
       : withFaults(app, { ...options, faults: options.faults });
-  app.all("/*", (request, reply) =>
-    answer(request.getDecorator<WireContainer>(CALLER), request, reply),
-  );
+  const handle = (request: FastifyRequest, reply: FastifyReply) =>
+    answer(request.getDecorator<WireContainer>(CALLER), request, reply);
+  app.all("/*", handle);
+  const { uploads } = options;
+  if (uploads !== undefined) app.put(uploads.path, { bodyLimit: uploads.bytesMax }, handle);
   app.setNotFoundHandler((request, reply) =>
     answerRefusal(refuse("ERR_WIRE_NOT_FOUND", notFoundText(request)), reply, errorBody),
   );
@@ -143,16 +151,28 @@ export function notFoundText(request: FastifyRequest): string {
   return `nothing is served for ${request.method} ${request.url.slice(0, 200)}`;
 }
 
-/** Guests send XML under several media types, and some none; so a body is text, and its reader decides. */
-function acceptAnyBodyAsText(app: FastifyInstance): void {
+/** Guests send XML under several media types, and some none; so a body is bytes, and its reader decides. */
+function acceptAnyBodyAsBytes(app: FastifyInstance): void {
   app.removeAllContentTypeParsers();
-  app.addContentTypeParser("*", { parseAs: "buffer" }, (_request, body, done) => {
-    try {
-      done(null, new TextDecoder("utf-8", { fatal: true }).decode(Buffer.from(body)));
-    } catch (cause) {
-      done(refuse("ERR_WIRE_REQUEST_MALFORMED", "the body is not UTF-8", cause));
-    }
-  });
+  app.addContentTypeParser("*", { parseAs: "buffer" }, (_request, body, done) => done(null, body));
+}
+
+/** The body of a request; empty if it has none. */
+export function bodyBytes(request: FastifyRequest): Uint8Array {
+  return request.body instanceof Uint8Array ? request.body : new Uint8Array();
+}
+
+/**
+ * The body of a request as text.
+ *
+ * @throws FabricError ERR_WIRE_REQUEST_MALFORMED if it is not UTF-8
+ */
+export function bodyText(request: FastifyRequest): string {
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bodyBytes(request));
+  } catch (cause) {
+    throw refuse("ERR_WIRE_REQUEST_MALFORMED", "the body is not UTF-8", cause);
+  }
 }
 
 function answerRefusal(thrown: unknown, reply: FastifyReply, body: ErrorBody): FastifyReply {

@@ -7,24 +7,31 @@ export type { MetadataPlace } from "./metadata/instance-metadata.ts";
 export { createMetadataService, type MetadataServiceOptions } from "./metadata/metadata-service.ts";
 export type { RefusalCode } from "./refusal.ts";
 export type {
+  AgentStatus,
   HealthReport,
   RefusalReason,
   WireContainer,
   WireDirectory,
   WireEndpoint,
+  WireExtension,
   WireInstance,
   WireObserver,
+  WireProvisioning,
   WireRequestKind,
+  WireUser,
 } from "./wire-container.ts";
 export type {
   FaultableRequest,
   InjectedAnswer,
+  WireArtifacts,
   WireBody,
   WireEvent,
   WireEventList,
   WireEvents,
   WireExchange,
   WireFaults,
+  WireIdentity,
   WireRecorder,
+  WireVault,
 } from "./wire-host.ts";
 export { createWireServer, type WireServerOptions } from "./wire-server.ts";

@@ -39,7 +39,7 @@ const healthJson = z.object({
  *
  * @throws FabricError ERR_WIRE_REQUEST_MALFORMED
  */
-export async function parseHealth(body: unknown): Promise<PostedHealth> {
+export async function parseHealth(body: string): Promise<PostedHealth> {
   const root = await parseXml(body, "Health");
   const container = child(root, "Container");
   const role = child(child(container, "RoleInstanceList"), "Role");
@@ -60,7 +60,7 @@ export async function parseHealth(body: unknown): Promise<PostedHealth> {
  *
  * @throws FabricError ERR_WIRE_REQUEST_MALFORMED
  */
-export async function parseRoleProperties(body: unknown): Promise<PostedRoleProperties> {
+export async function parseRoleProperties(body: string): Promise<PostedRoleProperties> {
   const root = await parseXml(body, "RoleProperties");
   const container = child(root, "Container");
   const instance = child(child(container, "RoleInstances"), "RoleInstance");
@@ -81,7 +81,7 @@ export async function parseRoleProperties(body: unknown): Promise<PostedRoleProp
  * @param incarnation - the container's own: this document carries none
  * @throws FabricError ERR_WIRE_REQUEST_MALFORMED
  */
-export function parseProvisioningHealth(body: unknown, incarnation: number): HealthReport {
+export function parseProvisioningHealth(body: string, incarnation: number): HealthReport {
   const parsed = healthJson.safeParse(parseJson(body));
   if (!parsed.success) throw malformed(z.prettifyError(parsed.error));
   return reportOf(parsed.data.state, incarnation, parsed.data.details ?? {});
@@ -89,8 +89,8 @@ export function parseProvisioningHealth(body: unknown, incarnation: number): Hea
 
 type XmlNode = Readonly<Record<string, unknown>>;
 
-async function parseXml(body: unknown, rootName: string): Promise<XmlNode> {
-  if (typeof body !== "string" || body === "") throw malformed("the body is empty");
+async function parseXml(body: string, rootName: string): Promise<XmlNode> {
+  if (body === "") throw malformed("the body is empty");
   // No guest sends one, and a document type is where XML's own attacks start.
   if (/<!DOCTYPE/i.test(body)) throw malformed("a document type is not allowed");
   const parsed: unknown = await parseStringPromise(body, {
@@ -109,9 +109,9 @@ async function parseXml(body: unknown, rootName: string): Promise<XmlNode> {
   return root;
 }
 
-function parseJson(body: unknown): unknown {
+function parseJson(body: string): unknown {
   try {
-    return JSON.parse(String(body));
+    return JSON.parse(body);
   } catch (cause) {
     throw malformed(`the JSON is not well-formed: ${errorText(cause)}`);
   }

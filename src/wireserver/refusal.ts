@@ -50,6 +50,15 @@ const REFUSALS = {
     wireCode: "InvalidInput",
     reason: "malformed-request",
   },
+  ERR_WIRE_CONFIGURATION_FOREIGN: {
+    status: 400,
+    wireCode: "InvalidContainerConfiguration",
+    reason: "stale-resource",
+  },
+  ERR_WIRE_BLOB_TYPE: { status: 409, wireCode: "InvalidBlobType", reason: "malformed-request" },
+  ERR_WIRE_BLOB_RANGE: { status: 416, wireCode: "InvalidPageRange", reason: "malformed-request" },
+  ERR_WIRE_BLOB_NOT_FOUND: { status: 404, wireCode: "BlobNotFound" },
+  ERR_WIRE_ARTIFACT_UNREADABLE: { status: 503, wireCode: "ServerBusy" },
   ERR_WIRE_NOT_FOUND: { status: 404, wireCode: "ResourceNotFound" },
   ERR_WIRE_REPORT_NOT_STORED: { status: 503, wireCode: "ServerBusy" },
 } as const satisfies Record<string, Refusal>;
@@ -99,4 +108,17 @@ function hasStatus(thrown: unknown): thrown is Error & { readonly statusCode: nu
   return (
     typeof thrown.statusCode === "number" && thrown.statusCode >= 400 && thrown.statusCode < 500
   );
+}
+
+/**
+ * Awaits an observer that stores something.
+ *
+ * @throws FabricError ERR_WIRE_REPORT_NOT_STORED
+ */
+export async function stored(promise: Promise<void>): Promise<void> {
+  try {
+    await promise;
+  } catch (cause) {
+    throw refuse("ERR_WIRE_REPORT_NOT_STORED", "the report was not stored, send it again", cause);
+  }
 }

@@ -40,14 +40,17 @@ export function renderGoalState(goalState: GoalStateDocument): string {
     xmlText("InstanceId", goalState.instanceId) +
     xmlText("State", goalState.expectedState) +
     xmlElement("Configuration", {}, configuration(goalState.configuration));
-  const instances = xmlElement("RoleInstanceList", {}, xmlElement("RoleInstance", {}, instance));
+  const container =
+    xmlText("ContainerId", goalState.containerId) +
+    optionalText("RemoteAccessInfo", goalState.remoteAccessInfo) +
+    xmlElement("RoleInstanceList", {}, xmlElement("RoleInstance", {}, instance));
   return page(
     "GoalState",
     GOAL_STATE_SCHEMA,
     xmlText("Version", GOAL_STATE_VERSION) +
       xmlText("Incarnation", goalState.incarnation) +
       xmlElement("Machine", {}, machine) +
-      xmlElement("Container", {}, xmlText("ContainerId", goalState.containerId) + instances),
+      xmlElement("Container", {}, container),
   );
 }
 
@@ -73,15 +76,17 @@ function page(name: string, attributes: Readonly<Record<string, string>>, conten
   return XML_DECLARATION + xmlElement(name, attributes, content);
 }
 
+function optionalText(name: string, text: string | undefined): string {
+  return text === undefined ? "" : xmlText(name, text);
+}
+
 function configuration(urls: GoalStateDocument["configuration"]): string {
-  const optional = (name: string, url: string | undefined) =>
-    url === undefined ? "" : xmlText(name, url);
   return (
     xmlText("HostingEnvironmentConfig", urls.hostingEnvironmentConfig) +
     xmlText("SharedConfig", urls.sharedConfig) +
-    optional("ExtensionsConfig", urls.extensionsConfig) +
+    xmlText("ExtensionsConfig", urls.extensionsConfig) +
     xmlText("FullConfig", urls.fullConfig) +
-    optional("Certificates", urls.certificates) +
+    optionalText("Certificates", urls.certificates) +
     xmlText("ConfigName", urls.configName)
   );
 }
@@ -93,8 +98,22 @@ function hostingEnvironment(document: HostingEnvironmentDocument): string {
   return xmlElement(
     "HostingEnvironmentConfig",
     stamp(document),
-    identity(document) + xmlElement("ApplicationSettings", {}, settings.join("")),
+    storedCertificates(document) +
+      identity(document) +
+      xmlElement("ApplicationSettings", {}, settings.join("")),
   );
+}
+
+/** cloudbase-init looks the certificates up here before it asks for them. */
+function storedCertificates({ thumbprint, roleName }: HostingEnvironmentDocument): string {
+  if (thumbprint === undefined) return "";
+  const certificate = xmlElement("StoredCertificate", {
+    name: `Stored0${roleName}`,
+    certificateId: `sha1:${thumbprint}`,
+    storeName: "My",
+    configurationLevel: "System",
+  });
+  return xmlElement("StoredCertificates", {}, certificate);
 }
 
 function sharedConfig(document: SharedConfigDocument): string {

@@ -151,7 +151,8 @@ export type RefusalReason =
   | "version-header-missing"
   | "stale-resource"
   | "malformed-request"
-  | "body-too-large";
+  | "body-too-large"
+  | "rate-limit";
 
 /** Who learns what the guests asked and said. */
 export interface WireObserver {

@@ -2,17 +2,18 @@
 
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import type { Ipv4Address } from "../model/ipv4-address.ts";
+import { goalStateOf, hostingEnvironmentOf, sharedConfigOf } from "./documents.ts";
+import { extensionsOf } from "./extensions/extensions-document.ts";
+import { renderExtensionsConfig } from "./extensions/render-extensions.ts";
 import {
-  CONFIG_TYPES,
-  type ConfigType,
-  goalStateOf,
-  hostingEnvironmentOf,
-  sharedConfigOf,
-  type WireAuthority,
-} from "./documents.ts";
-import { createGuestService, type GuestServiceOptions, notFoundText } from "./http-service.ts";
+  bodyBytes,
+  bodyText,
+  createGuestService,
+  type GuestServiceOptions,
+  notFoundText,
+} from "./http-service.ts";
 import { parseHealth, parseProvisioningHealth, parseRoleProperties } from "./posted-documents.ts";
-import { refuse } from "./refusal.ts";
+import { refuse, stored } from "./refusal.ts";
 import {
   renderFullConfig,
   renderGoalState,
@@ -20,11 +21,20 @@ import {
   renderSharedConfig,
   renderVersions,
 } from "./render-documents.ts";
-import type { WireContainer, WireObserver, WireRequestKind } from "./wire-container.ts";
+import { STATUS_BLOB_BYTES_MAX, StatusBlobs } from "./store/status-blob.ts";
+import {
+  putStatus,
+  requireStoreItem,
+  type StoreParts,
+  sendStoreItem,
+} from "./store/store-service.ts";
+import type { WireContainer, WireRequestKind } from "./wire-container.ts";
+import type { WireVault } from "./wire-host.ts";
 import { parseWireQuery, type WireQuery } from "./wire-query.ts";
+import { CONFIG_TYPES, type ConfigType, isCurrent, isMachinePath } from "./wire-urls.ts";
 import { XML_DECLARATION, xmlElement, xmlText } from "./xml.ts";
 
-/** Telemetry is the largest that a guest posts: its event buffer is 64,512 bytes and some XML around it. */
+/** Of what is not written to the store. Telemetry is the largest: its event buffer is 64,512 bytes and some XML around it. */
 export const WIRE_BODY_BYTES_MAX = 128 * 1024;
 
 const XML_TYPE = "text/xml; charset=utf-8";
@@ -44,8 +54,12 @@ interface Exchange {
   readonly query: WireQuery;
   readonly request: FastifyRequest;
   readonly reply: FastifyReply;
-  readonly observer: WireObserver;
-  readonly authority: WireAuthority;
+  readonly parts: WireParts;
+}
+
+/** What lives as long as the server. */
+interface WireParts extends StoreParts {
+  readonly vault: WireVault | undefined;
 }
 
 type Route = (exchange: Exchange) => FastifyReply | Promise<FastifyReply>;
@@ -62,32 +76,28 @@ const ROUTES: ReadonlyMap<string, Route> = new Map<string, Route>([
   ["POST /HealthService ", (exchange) => acceptUnread(exchange, "healthService")],
 ]);
 
-/** `/machine/CONTAINER/INSTANCE`, as the goal state's URLs have it. */
-const CONFIG_PATH = /^\/machine\/([^/]+)\/([^/]+)$/;
-
 /**
  * Makes the wire server. It does not listen: `await app.ready()`, then `app.server.listen({ fd })`.
  *
  * Callers are known by their source address only; everybody else gets a 403.
  */
 export function createWireServer(options: WireServerOptions): FastifyInstance {
-  const authority = { address: options.endpoint, port: options.port ?? HTTP_PORT };
+  const parts: WireParts = {
+    authority: { address: options.endpoint, port: options.port ?? HTTP_PORT },
+    observer: options.observer,
+    vault: options.vault,
+    artifacts: options.artifacts,
+    blobs: new StatusBlobs(),
+  };
   return createGuestService({
     ...options,
     service: "wireServer",
     bodyBytesMax: WIRE_BODY_BYTES_MAX,
+    uploads: { path: "/store/*", bytesMax: STATUS_BLOB_BYTES_MAX },
     errorBody: { type: XML_TYPE, render: renderError },
     handle: (caller, request, reply) => {
       const query = parseWireQuery(request.url);
-      const exchange = {
-        caller,
-        query,
-        request,
-        reply,
-        observer: options.observer,
-        authority,
-      };
-      return findRoute(request.method, query)(exchange);
+      return findRoute(request.method, query)({ caller, query, request, reply, parts });
     },
   });
 }
@@ -95,63 +105,60 @@ export function createWireServer(options: WireServerOptions): FastifyInstance {
 function findRoute(method: string, query: WireQuery): Route {
   const route = ROUTES.get(`${method} ${query.path} ${query.comp}`);
   if (route !== undefined) return route;
-  if (method === "GET" && query.comp === "config" && CONFIG_PATH.test(query.path)) return getConfig;
+  if (method === "GET" && query.comp === "config" && isMachinePath(query.path)) return getConfig;
+  if (query.path.startsWith("/store/")) {
+    if (method === "GET" || method === "HEAD") return getStoreItem;
+    if (method === "PUT") return putStoreItem;
+  }
   return ({ request }) => {
     throw refuse("ERR_WIRE_NOT_FOUND", notFoundText(request));
   };
 }
 
 function getVersions(exchange: Exchange): FastifyReply {
-  exchange.observer.contact(exchange.caller, { kind: "versions" });
+  exchange.parts.observer.contact(exchange.caller, { kind: "versions" });
   return sendXml(exchange.reply, renderVersions());
 }
 
-function getGoalState({ caller, request, reply, observer, authority }: Exchange): FastifyReply {
+function getGoalState({ caller, request, reply, parts }: Exchange): FastifyReply {
   if (!request.headers["x-ms-version"]) {
     throw refuse(
       "ERR_WIRE_VERSION_MISSING",
       "the header x-ms-version is missing; send x-ms-version: 2012-11-30",
     );
   }
-  observer.contact(caller, { kind: "goalstate", incarnation: caller.incarnation });
-  return sendXml(reply, renderGoalState(goalStateOf(caller, authority)));
+  parts.observer.contact(caller, { kind: "goalstate", incarnation: caller.incarnation });
+  const goalState = goalStateOf(caller, parts.authority, parts.vault !== undefined);
+  return sendXml(reply, renderGoalState(goalState));
 }
 
-function getConfig({ caller, query, request, reply, observer }: Exchange): FastifyReply {
+async function getConfig(exchange: Exchange): Promise<FastifyReply> {
+  const { caller, query, request, reply, parts } = exchange;
   const type = CONFIG_TYPES.find((each) => each.toLowerCase() === query.type);
   if (type === undefined) throw refuse("ERR_WIRE_NOT_FOUND", notFoundText(request));
-  if (!isCurrent(caller, query)) {
-    throw refuse("ERR_WIRE_RESOURCE_STALE", "stale, ask for the goal state again");
-  }
-  observer.contact(caller, { kind: type, incarnation: caller.incarnation });
-  return sendXml(reply, renderConfig(caller, type));
+  assertCurrent(exchange);
+  const document = await renderConfig(parts, caller, type);
+  parts.observer.contact(caller, { kind: type, incarnation: caller.incarnation });
+  return sendXml(reply, document);
 }
 
-/** True if a configuration URL is from the container's present goal state. */
-function isCurrent(caller: WireContainer, { path, incarnation }: WireQuery): boolean {
-  const [, containerId = "", instanceId = ""] = CONFIG_PATH.exec(path) ?? [];
-  return (
-    encodesSame(containerId, caller.containerId) &&
-    encodesSame(instanceId, caller.instanceId) &&
-    incarnation === String(caller.incarnation)
-  );
+function assertCurrent({ caller, query }: Exchange): void {
+  if (isCurrent(caller, query)) return;
+  throw refuse("ERR_WIRE_RESOURCE_STALE", "stale, ask for the goal state again");
 }
 
-/** Clients may write fewer or more percent escapes than we do; a broken escape is just not the same. */
-function encodesSame(encoded: string, value: string): boolean {
-  try {
-    return decodeURIComponent(encoded).toLowerCase() === value.toLowerCase();
-  } catch {
-    return false;
-  }
-}
-
-function renderConfig(caller: WireContainer, type: ConfigType): string {
+async function renderConfig(
+  { authority }: WireParts,
+  caller: WireContainer,
+  type: ConfigType,
+): Promise<string> {
   switch (type) {
     case "hostingEnvironmentConfig":
       return renderHostingEnvironment(hostingEnvironmentOf(caller));
     case "sharedConfig":
       return renderSharedConfig(sharedConfigOf(caller));
+    case "extensionsConfig":
+      return renderExtensionsConfig(extensionsOf(caller, authority, new Map()));
     case "fullConfig":
       return renderFullConfig(hostingEnvironmentOf(caller), sharedConfigOf(caller));
     default:
@@ -159,8 +166,39 @@ function renderConfig(caller: WireContainer, type: ConfigType): string {
   }
 }
 
-async function postHealth({ caller, request, reply, observer }: Exchange): Promise<FastifyReply> {
-  const { containerId, report } = await parseHealth(request.body);
+async function getStoreItem({
+  caller,
+  query,
+  request,
+  reply,
+  parts,
+}: Exchange): Promise<FastifyReply> {
+  const item = requireStoreItem(caller, query.path);
+  parts.observer.contact(caller, { kind: "artifact" });
+  return sendStoreItem(parts, caller, item, request, reply);
+}
+
+/** Storage answers 201, and WALinuxAgent takes anything else for a failure. */
+async function putStoreItem({
+  caller,
+  query,
+  request,
+  reply,
+  parts,
+}: Exchange): Promise<FastifyReply> {
+  if (requireStoreItem(caller, query.path).kind !== "status") {
+    throw refuse("ERR_WIRE_NOT_FOUND", notFoundText(request));
+  }
+  const header = (name: string) => request.headers[name]?.toString();
+  parts.observer.contact(caller, { kind: "statusBlob" });
+  const upload = { comp: query.comp, header, body: bodyBytes(request) };
+  await putStatus(parts, caller, upload, request.ip);
+  return reply.code(201).send();
+}
+
+async function postHealth({ caller, request, reply, parts }: Exchange): Promise<FastifyReply> {
+  const { observer } = parts;
+  const { containerId, report } = await parseHealth(bodyText(request));
   assertOwnContainer(caller, containerId);
   // Any incarnation is taken: clients send stale ones, and the vendor's own sample always sends 1.
   observer.contact(caller, { kind: "health", incarnation: report.incarnation });
@@ -169,16 +207,18 @@ async function postHealth({ caller, request, reply, observer }: Exchange): Promi
 }
 
 async function postProvisioningHealth(exchange: Exchange): Promise<FastifyReply> {
-  const { caller, request, reply, observer } = exchange;
-  const report = parseProvisioningHealth(request.body, caller.incarnation);
+  const { caller, request, reply } = exchange;
+  const { observer } = exchange.parts;
+  const report = parseProvisioningHealth(bodyText(request), caller.incarnation);
   observer.contact(caller, { kind: "provisioningHealth" });
   await stored(observer.health(caller, report));
   return reply.code(201).send();
 }
 
 async function postRoleProperties(exchange: Exchange): Promise<FastifyReply> {
-  const { caller, request, reply, observer } = exchange;
-  const { containerId, properties } = await parseRoleProperties(request.body);
+  const { caller, request, reply } = exchange;
+  const { observer } = exchange.parts;
+  const { containerId, properties } = await parseRoleProperties(bodyText(request));
   assertOwnContainer(caller, containerId);
   observer.contact(caller, { kind: "roleProperties" });
   await stored(observer.roleProperties(caller, properties));
@@ -186,8 +226,8 @@ async function postRoleProperties(exchange: Exchange): Promise<FastifyReply> {
 }
 
 /** Telemetry and observations are evidence of life; their content is not kept. */
-function acceptUnread({ caller, reply, observer }: Exchange, kind: WireRequestKind): FastifyReply {
-  observer.contact(caller, { kind });
+function acceptUnread({ caller, reply, parts }: Exchange, kind: WireRequestKind): FastifyReply {
+  parts.observer.contact(caller, { kind });
   return reply.code(200).type("text/plain").send();
 }
 
@@ -198,14 +238,6 @@ function assertOwnContainer(caller: WireContainer, containerId: string): void {
     "ERR_WIRE_RESOURCE_STALE",
     `the report is for container ${containerId.slice(0, 64)}; ask for the goal state again`,
   );
-}
-
-async function stored(promise: Promise<void>): Promise<void> {
-  try {
-    await promise;
-  } catch (cause) {
-    throw refuse("ERR_WIRE_REPORT_NOT_STORED", "the report was not stored, send it again", cause);
-  }
 }
 
 function sendXml(reply: FastifyReply, document: string): FastifyReply {

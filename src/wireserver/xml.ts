@@ -47,6 +47,10 @@ export function xmlElement(name: string, attributes: XmlAttributes, content = ""
 }
 
 /** Renders an element that holds nothing but text. */
-export function xmlText(name: string, text: string | number): string {
-  return `<${name}>${escapeXml(String(text))}</${name}>`;
+export function xmlText(
+  name: string,
+  text: string | number,
+  attributes: XmlAttributes = {},
+): string {
+  return xmlElement(name, attributes, escapeXml(String(text)));
 }

@@ -1,9 +1,12 @@
 /** A container, and an observer that remembers, for all tests of the guest-facing services. */
 
+import { createHash } from "node:crypto";
 import { parseIpv4 } from "../../src/model/ipv4-address.ts";
 import { parseMac } from "../../src/model/mac-address.ts";
 import type {
+  AgentStatus,
   HealthReport,
+  WireArtifacts,
   WireContainer,
   WireDirectory,
   WireObserver,
@@ -32,6 +35,58 @@ export const CONTAINER: WireContainer = {
   settings: { GREETING: 'hello & "goodbye" <all>', EMPTY: "" },
 };
 
+/** The bytes of all packages in tests, and their SHA-256. */
+export const PACKAGE = Buffer.from("PK\u0003\u0004 a package".repeat(20_000));
+const REFERENCE = {
+  sha256: createHash("sha256").update(PACKAGE).digest("hex"),
+  bytes: PACKAGE.length,
+};
+
+/** A container that has everything. */
+export const FULL = {
+  ...CONTAINER,
+  extensions: [
+    {
+      name: "Lab.Echo",
+      version: "1.0.0",
+      state: "enabled",
+      seqNo: 4,
+      settings: { text: 'hi & "bye" <all>', "": [1, null, "\u00e4\u{1f600}\n"] },
+      protectedSettings: { secret: "s3cret" },
+      dependsOn: ["Lab.Other"],
+      package: REFERENCE,
+    },
+    {
+      name: "Lab.Other",
+      version: "2.1.0.3",
+      state: "disabled",
+      seqNo: 0,
+      settings: {},
+      dependsOn: ["Lab.Base"],
+      package: REFERENCE,
+    },
+    {
+      name: "Lab.Base",
+      version: "1.0.0",
+      state: "uninstall",
+      seqNo: 1,
+      settings: {},
+      dependsOn: [],
+      package: REFERENCE,
+    },
+  ],
+  extensionsChangedMs: Date.UTC(2026, 10, 25, 12),
+  users: [{ name: "jit", password: "pa\u00df", expires: "2026-11-25T18:00:00Z" }],
+} as const satisfies WireContainer;
+
+/** Artifacts that hold {@link PACKAGE} alone. */
+export const ARTIFACTS: WireArtifacts = {
+  read: async (sha256, offset, length) => {
+    if (sha256 !== REFERENCE.sha256) throw new Error("no such artifact");
+    return PACKAGE.subarray(offset, offset + length);
+  },
+};
+
 /** A directory in which some containers are; they can be replaced. */
 export function createDirectory(...containers: readonly WireContainer[]): WireDirectory & {
   replace(...next: readonly WireContainer[]): void;
@@ -49,14 +104,17 @@ export function createDirectory(...containers: readonly WireContainer[]): WireDi
 export function createRecorder(): WireObserver & {
   readonly lines: string[];
   readonly reports: HealthReport[];
+  readonly statuses: AgentStatus[];
   readonly properties: Map<string, string>;
 } {
   const lines: string[] = [];
   const reports: HealthReport[] = [];
+  const statuses: AgentStatus[] = [];
   const properties = new Map<string, string>();
   return {
     lines,
     reports,
+    statuses,
     properties,
     contact: (container, { kind, incarnation }) => {
       lines.push(`${container.name} ${kind}${incarnation === undefined ? "" : ` ${incarnation}`}`);
@@ -64,6 +122,10 @@ export function createRecorder(): WireObserver & {
     health: async (container, report) => {
       lines.push(`${container.name} reports ${[report.state, report.subStatus].join(" ").trim()}`);
       reports.push(report);
+    },
+    agentStatus: async (container, status) => {
+      lines.push(`${container.name} agent ${status.status}`);
+      statuses.push(status);
     },
     roleProperties: async (container, posted) => {
       for (const [name, value] of posted) {

@@ -21,7 +21,6 @@ describe("host plugin", () => {
     [{ url: "/versions", headers: own }, 200, '["2015-09-01"]', "hostPluginVersions"],
     [{ url: "/health" }, 200, "", "hostPluginHealth"],
     [{ url: "/vmSettings", headers: own }, 404, /"errorCode":"ResourceNotFound"/, "vmSettings"],
-    [{ method: "PUT", url: "/status", headers: own, payload: "{}" }, 200, "", "hostPluginStatus"],
     [
       { method: "PUT", url: "/status", headers: foreign, payload: "{}" },
       410,

@@ -6,6 +6,12 @@ import {
   hostingEnvironmentOf,
   sharedConfigOf,
 } from "../../src/wireserver/documents.ts";
+import { extensionsOf, ticksOf } from "../../src/wireserver/extensions/extensions-document.ts";
+import {
+  renderExtensionsConfig,
+  renderManifest,
+  renderVmSettings,
+} from "../../src/wireserver/extensions/render-extensions.ts";
 import {
   renderFullConfig,
   renderGoalState,
@@ -13,19 +19,34 @@ import {
   renderSharedConfig,
   renderVersions,
 } from "../../src/wireserver/render-documents.ts";
-import { CONTAINER } from "./fixtures.ts";
+import { storeUrl } from "../../src/wireserver/wire-urls.ts";
+import { CONTAINER, FULL } from "./fixtures.ts";
 
 const AUTHORITY = { address: parseIpv4("168.63.129.16"), port: 80 };
 const STOPPED = { ...CONTAINER, expectedState: "Stopped", incarnation: 4 } as const;
 
+const SEALED = new Map([
+  ["Lab.Echo", { value: "MIIB", thumbprint: "0123456789ABCDEF0123456789ABCDEF01234567" }],
+]);
+
 /** Goldens are written anew by `npx vitest run test/wireserver -u`; review them as code. */
 const DOCUMENTS = {
   versions: renderVersions(),
-  "goal-state": renderGoalState(goalStateOf(CONTAINER, AUTHORITY)),
-  "goal-state-stopped": renderGoalState(goalStateOf(STOPPED, AUTHORITY)),
+  "goal-state": renderGoalState(goalStateOf(CONTAINER, AUTHORITY, false)),
+  "goal-state-stopped": renderGoalState(goalStateOf(STOPPED, AUTHORITY, false)),
+  "goal-state-full": renderGoalState(goalStateOf(FULL, AUTHORITY, true)),
   "hosting-environment": renderHostingEnvironment(hostingEnvironmentOf(CONTAINER)),
+  "hosting-environment-certificate": renderHostingEnvironment(
+    hostingEnvironmentOf(CONTAINER, "0123456789ABCDEF0123456789ABCDEF01234567"),
+  ),
   "shared-config": renderSharedConfig(sharedConfigOf(CONTAINER)),
   "full-config": renderFullConfig(hostingEnvironmentOf(CONTAINER), sharedConfigOf(CONTAINER)),
+  extensions: renderExtensionsConfig(extensionsOf(FULL, AUTHORITY, SEALED)),
+  "extensions-none": renderExtensionsConfig(extensionsOf(CONTAINER, AUTHORITY, new Map())),
+  manifest: renderManifest(
+    FULL.extensions[0]!,
+    storeUrl(FULL, AUTHORITY, { kind: "package", extension: FULL.extensions[0]! }),
+  ),
 };
 
 describe("wire documents", () => {
@@ -81,5 +102,84 @@ describe("wire documents", () => {
       { name: "EMPTY", value: "" },
       { name: "GREETING", value: CONTAINER.settings["GREETING"] },
     ]);
+  });
+
+  test("goal state: certificates and accounts are named where agents look for them", async () => {
+    const { GoalState } = await parseStringPromise(DOCUMENTS["goal-state-full"]);
+    const [container] = GoalState.Container;
+    expect(container.RemoteAccessInfo[0]).toContain("comp=remoteAccessInfo&incarnation=3");
+    const [configuration] = container.RoleInstanceList[0].RoleInstance[0].Configuration;
+    expect(configuration.Certificates[0]).toContain("comp=certificates&incarnation=3");
+    expect(configuration.ExtensionsConfig[0]).toContain("type=extensionsConfig&incarnation=3");
+  });
+
+  test("extensions: what the wire server and the host plugin say is the same", async () => {
+    const { Extensions } = await parseStringPromise(DOCUMENTS.extensions);
+    const text = renderVmSettings(extensionsOf(FULL, AUTHORITY, SEALED));
+    const settings = JSON.parse(text);
+    const [metadata] = Extensions.InVMGoalStateMetaData;
+    expect(text).toContain(`"extensionsLastModifiedTickCount":${metadata.$.createdOnTicks},`);
+    expect(settings.activityId).toBe(metadata.$.activityId);
+    expect(settings.correlationId).toBe(metadata.$.correlationId);
+    const [blob] = Extensions.StatusUploadBlob;
+    expect(settings.statusUploadBlob).toEqual({
+      statusBlobType: blob.$.statusBlobType,
+      value: blob._,
+    });
+    expect(settings.gaFamilies).toEqual([]);
+    expect(Extensions.GuestAgentExtension[0].GAFamilies).toEqual([""]);
+    expect(settings.extensionGoalStates).toHaveLength(3);
+    for (const [index, goal] of settings.extensionGoalStates.entries()) {
+      const plugin = Extensions.Plugins[0].Plugin[index].$;
+      const own = Extensions.PluginSettings[0].Plugin[index];
+      expect(own.$).toEqual({ name: goal.name, version: goal.version });
+      expect(plugin).toMatchObject({
+        name: goal.name,
+        version: goal.version,
+        state: goal.state,
+        location: goal.location,
+        failoverlocation: "",
+      });
+      const [{ _: json, $: attributes }] = own.RuntimeSettings;
+      expect(attributes.seqNo).toBe(String(goal.settingsSeqNo));
+      const [{ handlerSettings }] = JSON.parse(json).runtimeSettings;
+      const [sent] = goal.settings;
+      expect(JSON.parse(sent.publicSettings)).toEqual(handlerSettings.publicSettings);
+      expect(sent.protectedSettings).toBe(handlerSettings.protectedSettings ?? null);
+      expect(sent.protectedSettingsCertThumbprint).toBe(
+        handlerSettings.protectedSettingsCertThumbprint ?? null,
+      );
+      const [depends] = own.DependsOn ?? [];
+      expect(goal.dependsOn?.[0].dependencyLevel.toString()).toBe(depends?.$.dependencyLevel);
+      expect(
+        goal.dependsOn?.[0].dependsOnExtension.map((each: { handler: string }) => each),
+      ).toEqual(depends?.DependsOnExtension.map((each: { $: unknown }) => each.$));
+    }
+  });
+
+  test("extensions: one that waits for another that waits for a third is of level 2", () => {
+    const levels = extensionsOf(FULL, AUTHORITY, SEALED).extensions.map(
+      ({ name, dependencyLevel }) => [name, dependencyLevel],
+    );
+    expect(levels).toEqual([
+      ["Lab.Echo", 2],
+      ["Lab.Other", 1],
+      ["Lab.Base", 0],
+    ]);
+  });
+
+  test("extensions: two that wait for each other have levels all the same", () => {
+    const [one, two] = FULL.extensions;
+    const extensions = [
+      { ...one!, dependsOn: ["lab.other"] },
+      { ...two!, dependsOn: ["LAB.ECHO"] },
+    ];
+    const document = extensionsOf({ ...FULL, extensions }, AUTHORITY, SEALED);
+    expect(document.extensions.map((each) => each.dependencyLevel)).toEqual([2, 1]);
+  });
+
+  test("ticks are exact: 100 ns since the year 1", () => {
+    expect(ticksOf(0)).toBe(621_355_968_000_000_000n);
+    expect(ticksOf(Date.UTC(2026, 10, 25))).toBe(639_311_616_000_000_000n);
   });
 });

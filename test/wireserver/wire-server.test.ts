@@ -58,6 +58,7 @@ describe("wire server: documents", () => {
     [`${CONFIG}HOSTINGENVIRONMENTCONFIG`, "HostingEnvironmentConfig", "hostingEnvironmentConfig 3"],
     [`${CONFIG}sharedConfig`, "SharedConfig", "sharedConfig 3"],
     [`${CONFIG}fullConfig`, "FullConfig", "fullConfig 3"],
+    [`${CONFIG}extensionsConfig`, "Extensions", "extensionsConfig 3"],
     [`${CONFIG}sharedConfig`.replace("web_0", "web%5F0"), "SharedConfig", "sharedConfig 3"],
   ] as const;
   for (const [url, root, line] of cases) {
@@ -245,13 +246,6 @@ describe("wire server: refusals", () => {
     ["an unknown path", { url: "/secure-channel/status" }, 404, "ResourceNotFound", undefined],
     ["an unknown comp", { url: "/machine?comp=x" }, 404, "ResourceNotFound", undefined],
     ["an unknown type", { url: `${CONFIG}x` }, 404, "ResourceNotFound", undefined],
-    [
-      "extensionsConfig, until it is served",
-      { url: `${CONFIG}extensionsConfig` },
-      404,
-      "ResourceNotFound",
-      undefined,
-    ],
     [
       "another method",
       { method: "DELETE", url: "/machine?comp=goalstate" },
