@@ -1,5 +1,12 @@
 /** Wire server, host plugin and instance metadata: what a guest can ask its host. */
 
+export {
+  type CertifiedKey,
+  makeAuthority,
+  makeCertificate,
+  makeIdentity,
+} from "./crypto/certificate.ts";
+export { signContent } from "./crypto/signed-data.ts";
 export { FaultBook } from "./faults/fault-book.ts";
 export { createHostPlugin, HOST_PLUGIN_PORT } from "./host-plugin.ts";
 export type { GuestServiceOptions } from "./http-service.ts";
