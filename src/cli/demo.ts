@@ -19,6 +19,8 @@ import { type DataFolder, openDataFolder } from "./data-folder.ts";
 import { dhcpRoutes } from "./dhcp/routes.ts";
 import { openImages } from "./fabric/images.ts";
 import { type Fabric, startFabric } from "./fabric.ts";
+import { ArtifactFolder } from "./guest-material/artifact-folder.ts";
+import { GuestMaterials } from "./guest-material/guest-materials.ts";
 import { chooseHypervisor, type HypervisorChoice } from "./hypervisor-choice.ts";
 import { createMetrics, metricsRoutes } from "./metrics/metrics.ts";
 import { requireRoot } from "./require-root.ts";
@@ -119,12 +121,19 @@ async function bringUp(
     ],
     log,
   });
+  const materials = new GuestMaterials(new ArtifactFolder(data.path), data.store, (err) =>
+    log.warn({ err }, "old packages of extensions could not be removed"),
+  );
+  await materials.sweep();
   const containers: string[] = [];
   const stopPrinting = new AbortController();
   const printing = printMilestones(fabric, print, stopPrinting.signal);
   try {
     for (const { tenant, folder } of deployments) {
-      const submitted = await fabric.manager.submit(tenant, resolve(folder));
+      const submission = { tenant, folder: resolve(folder) };
+      const submitted = await materials.submit(submission, (material) =>
+        fabric.manager.submit(tenant, submission.folder, material),
+      );
       containers.push(...submitted.containers);
     }
     await awaitContainers(fabric, data.store, containers, options);

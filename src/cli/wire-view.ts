@@ -3,7 +3,7 @@ import type { ContainerGoal } from "../model/documents.ts";
 import { type Ipv4Subnet, parseIpv4 } from "../model/ipv4-address.ts";
 import { parseMac } from "../model/mac-address.ts";
 import { deriveGuid } from "../model/names.ts";
-import type { WireContainer } from "../wireserver/index.ts";
+import type { WireContainer, WireProvisioning } from "../wireserver/index.ts";
 
 /**
  * Renders a goal.
@@ -34,23 +34,27 @@ export function wireContainerOf(
       endpoints,
     })),
     settings: goal.settings,
-    ...configurationOf(goal),
+    ...guestOf(goal),
   };
 }
 
-/** What the tenant wants in the guest, beside the role's settings. */
-function configurationOf(goal: ContainerGoal): Partial<WireContainer> {
-  const { provisioning, extensions, extensionsChangedMs, users, agent } = goal;
+/** What a guest is provisioned with; undefined if it is given nothing. */
+export function wireProvisioningOf({
+  hostname,
+  provisioning,
+}: Pick<ContainerGoal, "hostname" | "provisioning">): WireProvisioning | undefined {
+  return provisioning && { hostName: hostname, ...provisioning };
+}
+
+function guestOf(goal: ContainerGoal) {
+  const { extensions, extensionsChangedMs, users, agent } = goal;
+  const provisioning = wireProvisioningOf(goal);
   return {
-    ...(provisioning !== undefined && {
-      provisioning: { ...provisioning, hostName: goal.hostname },
-    }),
+    ...(provisioning !== undefined && { provisioning }),
     ...(extensions !== undefined && { extensions }),
     ...(extensionsChangedMs !== undefined && { extensionsChangedMs }),
     ...(users !== undefined && { users }),
-    ...(agent !== undefined && {
-      fastTrack: agent.fastTrack,
-      statusBlobType: agent.statusBlob === "page" ? "PageBlob" : "BlockBlob",
-    }),
+    ...(agent?.fastTrack === true && { fastTrack: true }),
+    ...(agent?.statusBlob === "page" && { statusBlobType: "PageBlob" as const }),
   };
 }

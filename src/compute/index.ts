@@ -42,3 +42,4 @@ export {
   type Submitted,
 } from "./manager/index.ts";
 export { listProcesses } from "./processes.ts";
+export { type ProvisioningDisc, writeProvisioningDisc } from "./provisioning-disc.ts";

@@ -25,6 +25,18 @@ export interface TenantSubmission {
   readonly description: TenantDescription;
   /** Absolute path of the folder that relative paths in the description are relative to. */
   readonly folder: string;
+  /** What was read from files that the description names, by role; absent if it names none. */
+  readonly material?: Readonly<Record<string, GuestMaterial>>;
+}
+
+/** What the files hold that a role's description names: nobody reads them again. */
+export interface GuestMaterial {
+  /** Base64. */
+  readonly customData?: string;
+  /** Base64. */
+  readonly userData?: string;
+  /** Packages of the role's extensions, by the extension's name in lower case. */
+  readonly packages?: Readonly<Record<string, ArtifactReference>>;
 }
 
 /** `/tenants/T`, written by the compute manager. */
@@ -224,7 +236,7 @@ export interface ExtensionGoal {
   readonly name: string;
   readonly version: string;
   readonly state: "enabled" | "disabled" | "uninstall";
-  /** Grows with each change of the settings. */
+  /** Grows with each change of settings, state, version or package. */
   readonly seqNo: number;
   readonly settings: Readonly<Record<string, unknown>>;
   /** Not encrypted here: the wire server encrypts them to the VM's certificate. */

@@ -1,4 +1,5 @@
 /** What a tenant's parts must be to each other: names that are used once, ports, and room in the VNET. */
+import { dependencyProblems } from "./extension-rules.ts";
 import { formatSubnet, type Ipv4Subnet } from "./ipv4-address.ts";
 import { hostName, instanceName, NAME_LENGTH_MAX } from "./names.ts";
 import { addressSpaceFault, nicCapacity, prefixLengthFor } from "./vnet-addresses.ts";
@@ -23,6 +24,12 @@ export interface RuledTenant {
       readonly public?: number | undefined;
     }[];
     readonly certificates: readonly { readonly name: string }[];
+    readonly extensions: readonly {
+      readonly name: string;
+      readonly dependsOn: readonly string[];
+    }[];
+    readonly users: readonly { readonly name: string }[];
+    readonly provisioning?: { readonly adminUsername: string } | undefined;
   }[];
 }
 
@@ -36,6 +43,7 @@ export function findTenantProblems(tenant: RuledTenant): TenantProblem[] {
   return [
     ...nameProblems(tenant),
     ...publicPortProblems(tenant),
+    ...dependencyProblemsOf(tenant),
     ...addressSpaceProblems(tenant),
     ...recoveryProblems(tenant),
   ];
@@ -53,6 +61,13 @@ function nameProblems({ roles }: RuledTenant): TenantProblem[] {
       ["roles", index, "certificates"],
       "a certificate is named once in a role",
     ),
+    ...repeated(
+      role.extensions,
+      ["roles", index, "extensions"],
+      "an extension is named once in a role",
+    ),
+    ...repeated(role.users, ["roles", index, "users"], "a user is named once in a role"),
+    ...adminProblems(role, index),
     ...hostNameProblems(role, index),
   ]);
   return [...repeated(roles, ["roles"], "a role's name is used once in a tenant"), ...inRoles];
@@ -82,6 +97,25 @@ function hostNameProblems(
   if (excess <= 0) return [];
   const message = `makes host names such as ${longest}, longer than ${NAME_LENGTH_MAX} characters; shorten it by ${excess}`;
   return [{ path: ["roles", index, "name"], message }];
+}
+
+/** The agent would remove the account when it expires. */
+function adminProblems(
+  { users, provisioning }: RuledTenant["roles"][number],
+  role: number,
+): TenantProblem[] {
+  const index = users.findIndex(({ name }) => name === provisioning?.adminUsername);
+  if (index < 0) return [];
+  const message = "is the adminUsername of this role; a user for a while needs a name of its own";
+  return [{ path: ["roles", role, "users", index, "name"], message }];
+}
+
+function dependencyProblemsOf({ roles }: RuledTenant): TenantProblem[] {
+  return roles.flatMap(({ extensions }, index) =>
+    dependencyProblems(extensions).map(({ path, message }) => {
+      return { path: ["roles", index, "extensions", ...path], message };
+    }),
+  );
 }
 
 /** `http` and `tcp` share their ports. */

@@ -12,6 +12,7 @@ export { createHostPlugin, HOST_PLUGIN_PORT } from "./host-plugin.ts";
 export type { GuestServiceOptions } from "./http-service.ts";
 export type { MetadataPlace } from "./metadata/instance-metadata.ts";
 export { createMetadataService, type MetadataServiceOptions } from "./metadata/metadata-service.ts";
+export { renderOvfEnvironment } from "./ovf-environment.ts";
 export type { RefusalCode } from "./refusal.ts";
 export type {
   AgentStatus,

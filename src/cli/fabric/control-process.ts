@@ -8,6 +8,8 @@ import { aborted } from "../aborted.ts";
 import { openControlServer } from "../control/control-server.ts";
 import { fabricRoutes } from "../control/running-fabrics.ts";
 import type { DataFolder } from "../data-folder.ts";
+import { ArtifactFolder } from "../guest-material/artifact-folder.ts";
+import { GuestMaterials } from "../guest-material/guest-materials.ts";
 import { tenantRoutes } from "../tenants/routes.ts";
 import { openTrace, startManager } from "./control-plane.ts";
 import { createFabricControl } from "./manager-control.ts";
@@ -51,8 +53,12 @@ export async function runControl(
     vips: config.vips,
   });
   const { manager, network } = managers;
+  const materials = new GuestMaterials(new ArtifactFolder(path), store, (err) =>
+    log.warn({ err }, "old packages of extensions could not be removed"),
+  );
+  await materials.sweep();
   const control = createFabricControl({
-    ...{ manager, network, store, trace, now: Date.now },
+    ...{ manager, network, store, trace, materials, now: Date.now },
     reserved: [
       { subnet: config.underlay, use: "the network between the nodes" },
       { subnet: config.vips, use: "the fabric's public addresses" },

@@ -15,6 +15,7 @@ import type { TenantDescription } from "../../model/tenant.ts";
 import type { NetworkManager } from "../../nm/index.ts";
 import type { FabricStore } from "../../store/index.ts";
 import { type BootTrace, why } from "../../trace/index.ts";
+import type { GuestMaterials } from "../guest-material/guest-materials.ts";
 import type { FabricControl, NodeView, TenantView } from "../tenants/fabric-control.ts";
 
 /** What {@link createFabricControl} needs. */
@@ -23,6 +24,7 @@ export interface ManagerControlOptions {
   readonly network: NetworkManager;
   readonly store: FabricStore;
   readonly trace: BootTrace;
+  readonly materials: GuestMaterials;
   /** Subnets that no VNET may reach into, with what they are for. */
   readonly reserved: readonly { readonly subnet: Ipv4Subnet; readonly use: string }[];
   /** Epoch milliseconds. */
@@ -31,14 +33,21 @@ export interface ManagerControlOptions {
 
 /** Makes the {@link FabricControl} of a control process. */
 export function createFabricControl(options: ManagerControlOptions): FabricControl {
-  const { manager, network, trace, now, store, reserved } = options;
+  const { manager, network, trace, now, store, reserved, materials } = options;
   return {
-    submit: async ({ tenant, folder }) => {
+    submit: async (submission) => {
+      const { tenant, folder } = submission;
       refuseReserved(tenant, reserved);
-      const { outcome, containers } = await manager.submit(tenant, folder);
+      const { outcome, containers } = await materials.submit(submission, (material) =>
+        manager.submit(tenant, folder, material),
+      );
       return { tenant: tenant.tenant, kind: outcome, containers: [...containers] };
     },
-    deleteTenant: (tenant) => manager.deleteTenant(tenant),
+    deleteTenant: async (tenant) => {
+      await manager.deleteTenant(tenant);
+      const isGone = manager.whenDeleted(tenant);
+      isGone.then(() => materials.sweep()).catch(() => undefined); // the next start sweeps
+    },
     change: (container, action) => manager[action](container),
     listContainers: () => manager.listContainers(),
     listNodes: () => listNodes(store),

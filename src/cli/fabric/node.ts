@@ -15,6 +15,7 @@ import type { FabricStore } from "../../store/index.ts";
 import type { BootTrace } from "../../trace/index.ts";
 import { createNodeTrace, createReach } from "../boot-milestones.ts";
 import type { DhcpNetworkView } from "../dhcp/network-view.ts";
+import { withProvisioningDisc } from "./provisioning.ts";
 import { startVnet } from "./vnet-services.ts";
 
 /** What {@link startNode} needs. */
@@ -102,7 +103,7 @@ export function startNode(options: NodeOptions): FabricNode {
 
 /** A guest that is a network namespace boots nothing: its image is named in the trace, and not used. */
 function bootSourceFor({ hypervisor, images }: NodeOptions): PrepareBootSource {
-  if (hypervisor.kind === "qemu") return imageBootSource(images);
+  if (hypervisor.kind === "qemu") return withProvisioningDisc(imageBootSource(images));
   return async ({ goal }) => ({
     evidence: goal.image === undefined ? {} : { image: "not used by network namespaces" },
   });

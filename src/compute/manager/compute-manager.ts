@@ -9,11 +9,12 @@ import {
   keys,
   type NodeStatus,
   type TenantRecord,
+  type TenantSubmission,
 } from "../../model/documents.ts";
 import type { TenantDescription } from "../../model/tenant.ts";
 import { type DocumentHandler, follow } from "../../store/index.ts";
 import { findLastMilestone } from "../../trace/index.ts";
-import { wantedContainers } from "./container-goals.ts";
+import { checkMaterial, wantedContainers } from "./container-goals.ts";
 import { type ContainerView, containerView } from "./container-view.ts";
 import { again, ContainerWorker } from "./container-worker.ts";
 import { FabricState } from "./fabric-state.ts";
@@ -93,15 +94,27 @@ export class ComputeManager {
    * allocated as a whole, and the rest follows whatever happens. When it rejects, nothing has changed.
    *
    * @param folder - absolute path of what relative paths in the description are relative to
+   * @param material - what was read from the files that the description names
    * @throws FabricError ERR_NM_ADDRESS_SPACE_FULL, ERR_NM_VIPS_FULL, ERR_NM_BUSY, ERR_USAGE_TENANT_DELETING,
    * ERR_USAGE_TENANT_VNET
    */
-  async submit(description: TenantDescription, folder: string): Promise<Submitted> {
+  async submit(
+    description: TenantDescription,
+    folder: string,
+    material: TenantSubmission["material"] = {},
+  ): Promise<Submitted> {
     await this.#ready();
     // As it will be read from the store, so that the two compare equal.
-    const stored = JSON.parse(JSON.stringify(description)) as TenantDescription;
-    const outcome = await this.#tenants.submit({ description: stored, folder });
-    return { outcome, containers: wantedContainers(stored).map(({ container }) => container) };
+    const submission = JSON.parse(
+      JSON.stringify({
+        ...{ description, folder },
+        ...(Object.keys(material).length > 0 && { material }),
+      }),
+    ) as TenantSubmission;
+    checkMaterial(submission);
+    const outcome = await this.#tenants.submit(submission);
+    const wanted = wantedContainers(submission.description);
+    return { outcome, containers: wanted.map(({ container }) => container) };
   }
 
   /**

@@ -11,6 +11,12 @@ import { resolveImagePaths } from "../../model/image.ts";
 import { containerName, deriveGuid, hostName, instanceName } from "../../model/names.ts";
 import type { RoleDescription, TenantDescription } from "../../model/tenant.ts";
 import type { NicRequest, PublicEndpoint } from "../../nm/index.ts";
+import {
+  areExtensionsAsWanted,
+  type DescribedGuest,
+  describedGuest,
+  nextExtensions,
+} from "./guest-goals.ts";
 import { updateOf } from "./policies.ts";
 import { UNTROUBLED } from "./recovery.ts";
 
@@ -37,17 +43,20 @@ type Described = Pick<
   | "settings"
   | "certificates"
   | "deadlines"
->;
+> &
+  DescribedGuest;
 
 /** True if a submission asks for nothing that is not so already. An update under way, or stopped, is not. */
 export function isAsDescribed(record: TenantRecord, submission: TenantSubmission): boolean {
-  const { description, folder, rollout } = record;
-  return rollout === undefined && isDeepStrictEqual({ description, folder }, submission);
+  const { description, folder, material, rollout } = record;
+  if (rollout !== undefined) return false;
+  const before = { description, folder, ...(material !== undefined && { material }) };
+  return isDeepStrictEqual(before, submission);
 }
 
 /**
- * What must be done to a container so that it is as described. `quiet`: its guest does not notice; `settings`: its guest
- * fetches them; `restart`: a new VM.
+ * What must be done to a container so that it is as described. `quiet`: its guest does not notice, or is not told by an
+ * incarnation; `settings`: its guest fetches them; `restart`: a new VM.
  */
 export type Change = "none" | "quiet" | "settings" | "restart";
 
@@ -112,9 +121,11 @@ export function firstGoal(
   submission: TenantSubmission,
   wanted: WantedContainer,
   nic: NicGoal,
+  nowMs: number,
 ): ContainerGoal {
   const { container, role, instance } = wanted;
   const { tenant } = submission.description;
+  const { extensions, ...wantedGoal } = described(submission, role);
   return {
     container,
     containerId: deriveGuid(fabricId, "container", container),
@@ -132,12 +143,16 @@ export function firstGoal(
     mac: nic.mac,
     address: nic.address,
     hostname: nic.hostname,
-    ...described(submission, role),
+    ...wantedGoal,
+    ...(extensions && { extensions: nextExtensions([], extensions), extensionsChangedMs: nowMs }),
     recovery: UNTROUBLED,
   };
 }
 
-function described({ folder, description }: TenantSubmission, role: RoleDescription): Described {
+function described(
+  { folder, description, material }: TenantSubmission,
+  role: RoleDescription,
+): Described {
   const { image, app, recovery } = role;
   return {
     kind: role.kind,
@@ -148,6 +163,7 @@ function described({ folder, description }: TenantSubmission, role: RoleDescript
     endpoints: role.endpoints,
     settings: role.settings,
     ...(role.certificates.length > 0 && { certificates: role.certificates }),
+    ...describedGuest(role, material?.[role.name] ?? {}),
     deadlines: {
       readySeconds: recovery.readySeconds,
       silenceSeconds: recovery.silenceSeconds,
@@ -155,6 +171,11 @@ function described({ folder, description }: TenantSubmission, role: RoleDescript
       acpiStopSeconds: description.stop.acpiSeconds,
     },
   };
+}
+
+/** @throws Error if a submission lacks what its description names; better now than with each goal */
+export function checkMaterial(submission: TenantSubmission): void {
+  for (const role of submission.description.roles) described(submission, role);
 }
 
 /** Compares a goal with its description. */
@@ -169,33 +190,57 @@ export function changeOf(
   return change !== "none" && goal.recovery.gaveUp !== undefined ? "restart" : change;
 }
 
-function compare(is: Described, wanted: Described): Change {
+function compare(is: ContainerGoal, wanted: Described): Change {
   if (!isDeepStrictEqual(machineOf(is), machineOf(wanted))) return "restart";
   if (!isDeepStrictEqual(configurationOf(is), configurationOf(wanted))) return "settings";
+  const hasExtensions = areExtensionsAsWanted(is.extensions, wanted.extensions);
+  // By the fast track the agent asks for them, and compares neither incarnation nor goal state.
+  if (!hasExtensions && wanted.agent?.fastTrack !== true) return "settings";
   const same =
+    hasExtensions &&
     isDeepStrictEqual(is.endpoints, wanted.endpoints) &&
     isDeepStrictEqual(is.deadlines, wanted.deadlines);
   return same ? "none" : "quiet";
 }
 
+type Machine = Omit<Described, "extensions">;
+
 /** What a VM is made from. */
-function machineOf({ kind, cpus, memoryMib, image, app, endpoints }: Described) {
+function machineOf({ kind, cpus, memoryMib, image, app, endpoints }: Machine) {
   const ports = endpoints.map(({ name, protocol, port }) => ({ name, protocol, port }));
   return { kind, cpus, memoryMib, image, app, ports };
 }
 
-function configurationOf({ settings, certificates }: Described) {
-  return { settings, certificates };
+/** What a guest is told of. Its provisioning too, although it is provisioned once: metadata shows it at any time. */
+function configurationOf({ settings, certificates, provisioning, users, agent }: Machine) {
+  return { settings, certificates, provisioning, users, agent };
 }
 
-/** The goal with its described part anew. */
+/**
+ * The goal with its described part anew.
+ *
+ * @param nowMs - epoch milliseconds
+ */
 export function asDescribed(
   goal: ContainerGoal,
   submission: TenantSubmission,
   role: RoleDescription,
+  nowMs: number,
 ): ContainerGoal {
-  const { image: _, app: __, certificates: ___, ...rest } = goal;
-  return { ...rest, ...described(submission, role) };
+  const { image: _, app: __, certificates: ___, provisioning: ____, ...kept } = goal;
+  const { users: _____, agent: ______, extensions: before, extensionsChangedMs, ...rest } = kept;
+  const { extensions: wanted, ...wantedGoal } = described(submission, role);
+  const extensions = nextExtensions(before, wanted);
+  // It only grows, also when the clock was set back.
+  const changedMs = areExtensionsAsWanted(before, wanted)
+    ? extensionsChangedMs
+    : Math.max(nowMs, (extensionsChangedMs ?? 0) + 1);
+  return {
+    ...rest,
+    ...wantedGoal,
+    ...(extensions.length > 0 && { extensions }),
+    ...(changedMs !== undefined && { extensionsChangedMs: changedMs }),
+  };
 }
 
 /**

@@ -14,6 +14,7 @@ import {
   type TenantEntry,
 } from "./fabric-state.ts";
 import { GoalWriter } from "./goal-writer.ts";
+import { withoutGoneExtensions } from "./guest-goals.ts";
 import { type ComputeManagerOptions, RETRY_MS } from "./manager-context.ts";
 import { chooseNode, needOf } from "./placement.ts";
 import { faultDomainsOf, recoveryOf } from "./policies.ts";
@@ -143,6 +144,11 @@ export class ContainerWorker {
     }
     const change = changeNow(tenant, goal, role);
     if (change !== "none") return this.#update(entry, goal, change, tenant, role);
+    const without = withoutGoneExtensions(goal, role, entry.status);
+    if (without !== undefined) {
+      await this.#writer.write(entry, without);
+      return this.schedule(container);
+    }
     const decision = decideRecovery({
       goal,
       status: entry.status,
@@ -201,7 +207,7 @@ export class ContainerWorker {
     role: RoleDescription,
   ): Promise<void> {
     const { container } = entry;
-    const described = asDescribed(goal, record, role);
+    const described = asDescribed(goal, record, role, this.#options.clock.now());
     const incarnation = goal.incarnation + (change === "quiet" ? 0 : 1);
     const updated = { ...described, incarnation };
     if (change !== "restart") await this.#writer.write(entry, updated);
@@ -227,7 +233,8 @@ export class ContainerWorker {
     entry.draft = undefined;
     const role = draft && findRole(tenant.record, draft.instance);
     if (draft !== undefined && role !== undefined) {
-      const goal = asDescribed(draft, tenant.record, role); // an update may have come meanwhile
+      const nowMs = this.#options.clock.now();
+      const goal = asDescribed(draft, tenant.record, role, nowMs); // an update may have come meanwhile
       const isWritten = await this.#writer.begin(entry, this.#placed(goal));
       if (!isWritten || tenant.record.rollout !== undefined) this.#onTenant(entry.tenant);
       return this.schedule(container);

@@ -146,7 +146,7 @@ export class TenantWorker {
     try {
       await this.#write(entry, { ...record, pending: submission });
       await this.#allocate(submission, wantedContainers(submission.description));
-      const { rollout: _, pending: __, ...kept } = record;
+      const { rollout: _, pending: __, material: ___, ...kept } = record;
       const rollout = this.#beginRollout(record, submission);
       const revision = record.revision + 1;
       await this.#write(entry, { ...kept, ...submission, revision, ...(rollout && { rollout }) });
@@ -260,7 +260,8 @@ export class TenantWorker {
     const nics = await this.#allocate(record, missing);
     missing.forEach((wanted, index) => {
       const entry = this.#state.ensure(wanted.container);
-      entry.draft = firstGoal(this.#options.fabricId, record, wanted, nics[index]!);
+      const { fabricId, clock } = this.#options;
+      entry.draft = firstGoal(fabricId, record, wanted, nics[index]!, clock.now());
       this.#containers.schedule(wanted.container);
     });
   }
