@@ -45,6 +45,8 @@ export interface WireContainer {
   /** Epoch milliseconds of the last change of the extensions. */
   readonly extensionsChangedMs?: number;
   readonly users?: readonly WireUser[];
+  /** The role's own, beside that of the VM. */
+  readonly certificates?: readonly WireCertificate[];
   /** Extensions travel by the host plugin's `/vmSettings`. */
   readonly fastTrack?: boolean;
   /** Block blob if absent. */
@@ -85,6 +87,16 @@ export interface WireUser {
   readonly password: string;
   /** ISO 8601 with a time zone. */
   readonly expires: string;
+}
+
+/** A certificate that guests of a role get. */
+export interface WireCertificate {
+  /** PEM. */
+  readonly certificate: string;
+  /** PEM, PKCS#8. */
+  readonly privateKey: string;
+  /** SHA-1 of the certificate, 40 upper-case hexadecimal digits. */
+  readonly thumbprint: string;
 }
 
 /** Finds the container that has a source address. The port filter makes that address unforgeable. */

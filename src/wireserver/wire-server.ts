@@ -2,6 +2,8 @@
 
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import type { Ipv4Address } from "../model/ipv4-address.ts";
+import { CertificateBundles } from "./certificates/certificate-bundles.ts";
+import { readTransport } from "./certificates/transport.ts";
 import { goalStateOf, hostingEnvironmentOf, sharedConfigOf } from "./documents.ts";
 import { extensionsOf } from "./extensions/extensions-document.ts";
 import { renderExtensionsConfig } from "./extensions/render-extensions.ts";
@@ -60,6 +62,8 @@ interface Exchange {
 /** What lives as long as the server. */
 interface WireParts extends StoreParts {
   readonly vault: WireVault | undefined;
+  /** Absent: VMs have no certificates. */
+  readonly bundles: CertificateBundles | undefined;
 }
 
 type Route = (exchange: Exchange) => FastifyReply | Promise<FastifyReply>;
@@ -86,6 +90,7 @@ export function createWireServer(options: WireServerOptions): FastifyInstance {
     authority: { address: options.endpoint, port: options.port ?? HTTP_PORT },
     observer: options.observer,
     vault: options.vault,
+    bundles: options.vault === undefined ? undefined : new CertificateBundles(options.vault),
     artifacts: options.artifacts,
     blobs: new StatusBlobs(),
   };
@@ -105,7 +110,10 @@ export function createWireServer(options: WireServerOptions): FastifyInstance {
 function findRoute(method: string, query: WireQuery): Route {
   const route = ROUTES.get(`${method} ${query.path} ${query.comp}`);
   if (route !== undefined) return route;
-  if (method === "GET" && query.comp === "config" && isMachinePath(query.path)) return getConfig;
+  if (method === "GET" && isMachinePath(query.path)) {
+    if (query.comp === "config") return getConfig;
+    if (query.comp === "certificates") return getCertificates;
+  }
   if (query.path.startsWith("/store/")) {
     if (method === "GET" || method === "HEAD") return getStoreItem;
     if (method === "PUT") return putStoreItem;
@@ -139,6 +147,16 @@ async function getConfig(exchange: Exchange): Promise<FastifyReply> {
   assertCurrent(exchange);
   const document = await renderConfig(parts, caller, type);
   parts.observer.contact(caller, { kind: type, incarnation: caller.incarnation });
+  return sendXml(reply, document);
+}
+
+/** Never cached whole: what is sent can be read by the holder of one key, and the next who asks may have another. */
+async function getCertificates(exchange: Exchange): Promise<FastifyReply> {
+  const { caller, request, reply, parts } = exchange;
+  if (parts.bundles === undefined) throw refuse("ERR_WIRE_NOT_FOUND", notFoundText(request));
+  assertCurrent(exchange);
+  const document = await parts.bundles.render(caller, readTransport(request.headers));
+  parts.observer.contact(caller, { kind: "certificates", incarnation: caller.incarnation });
   return sendXml(reply, document);
 }
 

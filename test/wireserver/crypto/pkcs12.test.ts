@@ -1,8 +1,10 @@
+import { execFile } from "node:child_process";
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { makeIdentity } from "../../../src/wireserver/crypto/certificate.ts";
 import { derivePkcs12Key } from "../../../src/wireserver/crypto/pkcs12-key.ts";
@@ -73,14 +75,8 @@ describe("a bundle for guests", () => {
 
   test("has no cipher that OpenSSL 3 lacks, and a MAC with SHA-256", async () => {
     await writeFile(file, await writePfx(identities.slice(0, 1)));
-    const { stderr } = await new Promise<{ stderr: string }>((resolve, reject) => {
-      import("node:child_process").then(({ execFile }) => {
-        const args = ["pkcs12", "-in", file, "-info", "-noout", "-password", "pass:"];
-        execFile("openssl", args, (error, _stdout, said) =>
-          error === null ? resolve({ stderr: said }) : reject(error),
-        );
-      }, reject);
-    });
+    const args = ["pkcs12", "-in", file, "-info", "-noout", "-password", "pass:"];
+    const { stderr } = await promisify(execFile)("openssl", args);
     expect(
       stderr
         .trim()
@@ -91,6 +87,15 @@ describe("a bundle for guests", () => {
       "PKCS7 Encrypted data: PBES2, PBKDF2, AES-256-CBC, Iteration 2048, PRF hmacWithSHA256",
       "Shrouded Keybag: PBES2, PBKDF2, AES-256-CBC, Iteration 2048, PRF hmacWithSHA256",
     ]);
+  });
+
+  test("with RC2-40, as many tools make it, is what OpenSSL 3 refuses", async () => {
+    const [certificate, key] = [join(folder, "one.pem"), join(folder, "one.key")];
+    await writeFile(certificate, identities[0]!.certificate);
+    await writeFile(key, identities[0]!.privateKey);
+    const made = ["-legacy", "-in", certificate, "-inkey", key, "-out", file, "-passout", "pass:"];
+    await openssl("pkcs12", "-export", ...made);
+    await expect(readAsAgents()).rejects.toThrow("RC2-40-CBC");
   });
 
   test("is not opened with another password", async () => {
