@@ -10,6 +10,7 @@ import {
   createWireServer,
   HOST_PLUGIN_PORT,
   type WireDirectory,
+  type WireEvents,
   type WireObserver,
 } from "../wireserver/index.ts";
 
@@ -22,6 +23,8 @@ export interface HttpServicesOptions {
   readonly mayPrecedeAddresses?: boolean;
   readonly directory: WireDirectory;
   readonly observer: WireObserver;
+  /** Absent: nothing is ever scheduled. */
+  readonly events?: WireEvents;
   readonly log: Logger;
 }
 
@@ -38,7 +41,9 @@ export async function startHttpServices(options: HttpServicesOptions): Promise<A
   await listen(options, opened, wire, WIRE_SERVER_ADDRESS, HTTP_PORT);
   const hostPlugin = createHostPlugin(common);
   await listen(options, opened, hostPlugin, WIRE_SERVER_ADDRESS, HOST_PLUGIN_PORT);
-  await listen(options, opened, createMetadataService(common), METADATA_ADDRESS, HTTP_PORT);
+  const { events } = options;
+  const metadata = createMetadataService({ ...common, ...(events !== undefined && { events }) });
+  await listen(options, opened, metadata, METADATA_ADDRESS, HTTP_PORT);
   return opened.move();
 }
 

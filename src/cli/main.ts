@@ -9,6 +9,7 @@ import packageJson from "../../package.json" with { type: "json" };
 import { errorText, FabricError } from "../model/errors.ts";
 import { defaultCacheFolder, defaultDataFolder } from "./data-folder.ts";
 import { addDhcpCommands } from "./dhcp/commands.ts";
+import { addEventCommands } from "./events/commands.ts";
 import { addFabricCommands } from "./fabric/commands.ts";
 import type { HypervisorChoice } from "./hypervisor-choice.ts";
 import { type MetricsAddress, parseMetricsAddress } from "./metrics/metrics-address.ts";
@@ -95,6 +96,7 @@ function createProgram(signal: AbortSignal): Command {
     .action((options: ServeArguments) => serve(options, signal));
   addFabricCommands(program, { ...surroundings(signal), logLevel, createLog });
   addTenantCommands(program, { ...surroundings(signal), warn });
+  addEventCommands(program, { environment: process.env, print });
   addDhcpCommands(program, { environment: process.env, print, warn });
   addRelayCommand(program, { logLevel, createLog, print, signal });
   return program;

@@ -1,4 +1,5 @@
 /** `goalstate control`: the store, the managers and the control socket; nodes are other processes. */
+import { randomUUID } from "node:crypto";
 import type { Logger } from "pino";
 import packageJson from "../../../package.json" with { type: "json" };
 import { FabricError } from "../../model/errors.ts";
@@ -8,6 +9,8 @@ import { aborted } from "../aborted.ts";
 import { openControlServer } from "../control/control-server.ts";
 import { fabricRoutes } from "../control/running-fabrics.ts";
 import type { DataFolder } from "../data-folder.ts";
+import { EventKeeper } from "../events/event-keeper.ts";
+import { eventRoutes } from "../events/routes.ts";
 import { ArtifactFolder } from "../guest-material/artifact-folder.ts";
 import { GuestMaterials } from "../guest-material/guest-materials.ts";
 import { tenantRoutes } from "../tenants/routes.ts";
@@ -57,8 +60,14 @@ export async function runControl(
     log.warn({ err }, "old packages of extensions could not be removed"),
   );
   await materials.sweep();
+  const events = new EventKeeper({
+    ...{ store, now: Date.now, createId: randomUUID, startTimer },
+    act: (container, action) => manager[action](container),
+    onError: (what, err) => log.error({ err, what }, "scheduled events failed"),
+  });
+  await using _events = runUntilDisposed((signal) => events.run(signal), log);
   const control = createFabricControl({
-    ...{ manager, network, store, trace, materials, now: Date.now },
+    ...{ manager, network, store, trace, materials, now: Date.now, events },
     reserved: [
       { subnet: config.underlay, use: "the network between the nodes" },
       { subnet: config.vips, use: "the fabric's public addresses" },
@@ -67,7 +76,7 @@ export async function runControl(
   const info = () => ({ command, networks: [], pid: process.pid, version: packageJson.version });
   await using _control = await openControlServer({
     folder: path,
-    routes: [fabricRoutes(info), tenantRoutes(control)],
+    routes: [fabricRoutes(info), tenantRoutes(control), eventRoutes(events)],
     log,
   });
   const ended = managers.ended.then(() => {
@@ -78,4 +87,26 @@ export async function runControl(
   } finally {
     await trace.settled();
   }
+}
+
+function startTimer(milliseconds: number, callback: () => void): () => void {
+  const timer = setTimeout(callback, milliseconds);
+  return () => clearTimeout(timer);
+}
+
+/** Runs until it is disposed of; a failure is logged, and the fabric goes on. */
+function runUntilDisposed(
+  run: (signal: AbortSignal) => Promise<void>,
+  log: Logger,
+): AsyncDisposable {
+  const stop = new AbortController();
+  const ended = run(stop.signal).catch((err: unknown) =>
+    log.error({ err }, "scheduled events ended"),
+  );
+  return {
+    [Symbol.asyncDispose]: async () => {
+      stop.abort();
+      await ended;
+    },
+  };
 }

@@ -15,6 +15,7 @@ import type { TenantDescription } from "../../model/tenant.ts";
 import type { NetworkManager } from "../../nm/index.ts";
 import type { FabricStore } from "../../store/index.ts";
 import { type BootTrace, why } from "../../trace/index.ts";
+import type { EventControl } from "../events/event-control.ts";
 import type { GuestMaterials } from "../guest-material/guest-materials.ts";
 import type { FabricControl, NodeView, TenantView } from "../tenants/fabric-control.ts";
 
@@ -29,11 +30,12 @@ export interface ManagerControlOptions {
   readonly reserved: readonly { readonly subnet: Ipv4Subnet; readonly use: string }[];
   /** Epoch milliseconds. */
   readonly now: () => number;
+  readonly events: Pick<EventControl, "forgetTenant">;
 }
 
 /** Makes the {@link FabricControl} of a control process. */
 export function createFabricControl(options: ManagerControlOptions): FabricControl {
-  const { manager, network, trace, now, store, reserved, materials } = options;
+  const { manager, network, trace, now, store, reserved, materials, events } = options;
   return {
     submit: async (submission) => {
       const { tenant, folder } = submission;
@@ -45,6 +47,7 @@ export function createFabricControl(options: ManagerControlOptions): FabricContr
     },
     deleteTenant: async (tenant) => {
       await manager.deleteTenant(tenant);
+      await events.forgetTenant(tenant);
       const isGone = manager.whenDeleted(tenant);
       isGone.then(() => materials.sweep()).catch(() => undefined); // the next start sweeps
     },

@@ -12,6 +12,7 @@ import { createChain, Journal, loadChain } from "../../wds/index.ts";
 import type { WireContainer, WireObserver } from "../../wireserver/index.ts";
 import { type Reach, reachByContact, reachByExchange } from "../boot-milestones.ts";
 import type { DhcpNetworkView } from "../dhcp/network-view.ts";
+import { startVnetEvents } from "../events/vnet-events.ts";
 import { type NetworkServices, startNetworkServices } from "../network-services.ts";
 import { wireContainerOf } from "../wire-view.ts";
 import { writeLogTo } from "../write-log.ts";
@@ -61,8 +62,15 @@ export async function startVnet(parts: VnetParts): Promise<NetworkServices> {
       onError: (err) => log.error({ err }, "the directory of a VNET ended"),
     }),
   );
+  const events = opened.use(
+    startVnetEvents({
+      ...{ store: parts.store, tenant: vnet.goal.tenant, now: Date.now },
+      onError: (err) => log.error({ err }, "the events of a VNET ended"),
+    }),
+  );
   const services = opened.use(
     await startNetworkServices({
+      events,
       namespace: vnet.namespace,
       interfaceName: vnet.bridge,
       poller,
