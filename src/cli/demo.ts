@@ -19,6 +19,8 @@ import { type DataFolder, openDataFolder } from "./data-folder.ts";
 import { dhcpRoutes } from "./dhcp/routes.ts";
 import { openImages } from "./fabric/images.ts";
 import { type Fabric, startFabric } from "./fabric.ts";
+import { createFaultControl } from "./faults/fault-control.ts";
+import { faultRoutes } from "./faults/routes.ts";
 import { ArtifactFolder } from "./guest-material/artifact-folder.ts";
 import { GuestMaterials } from "./guest-material/guest-materials.ts";
 import { chooseHypervisor, type HypervisorChoice } from "./hypervisor-choice.ts";
@@ -117,6 +119,7 @@ async function bringUp(
     routes: [
       fabricRoutes(() => describeFabric(fabric)),
       dhcpRoutes(fabric.listNetworks),
+      faultRoutes(createFaultControl(data.store, Date.now)),
       metricsRoutes(createMetrics(packageJson.version, fabric.listNetworks)),
     ],
     log,
@@ -152,7 +155,15 @@ async function bringUp(
 
 /** Each demo starts afresh; only the milestones of earlier boots stay. */
 async function resetStore({ store, path }: DataFolder): Promise<void> {
-  for (const prefix of ["/containers/", "/on/", "/vnets/", "/macs/", "/tenants/", "/nodes/"]) {
+  for (const prefix of [
+    "/containers/",
+    "/on/",
+    "/vnets/",
+    "/macs/",
+    "/tenants/",
+    "/nodes/",
+    keys.faults,
+  ]) {
     const { kvs } = await store.list(prefix);
     await deleteKeys(
       store,

@@ -8,6 +8,7 @@ import {
   type DhcpCounters,
   type DropEvent,
   type ExchangeEvent,
+  type FindReplyFault,
   type ReplyPolicy,
   SERVER_PORT,
   serveDhcp,
@@ -38,6 +39,8 @@ export interface DhcpNetwork {
   /** Relay agents have their address in one of these; absent: none is answered. */
   readonly relays?: readonly Ipv4Subnet[];
   readonly counters: DhcpCounters;
+  /** Replies that are made wrong on purpose; absent: none. */
+  readonly findReplyFault?: FindReplyFault;
   readonly onExchange: (event: ExchangeEvent) => void;
   /** Told of every DHCP frame what became of it, before `onExchange`; the event is reused. */
   readonly observe?: (event: ExchangeEvent | DropEvent) => void;
@@ -107,6 +110,7 @@ export function openDhcpService(network: DhcpNetwork, on: DhcpInterface): DhcpSe
     signal: stop.signal,
     ...(network.policy !== undefined && { policy: network.policy }),
     holdAfterDecline: network.holdAfterDecline === true,
+    ...(network.findReplyFault !== undefined && { findReplyFault: network.findReplyFault }),
     ...(network.relays !== undefined && { relays: network.relays }),
     ...(findPort !== undefined && { findPort }),
     ...(localMacs !== undefined && { localMacs }),

@@ -11,6 +11,7 @@ import {
   HOST_PLUGIN_PORT,
   type WireDirectory,
   type WireEvents,
+  type WireFaults,
   type WireObserver,
 } from "../wireserver/index.ts";
 
@@ -25,6 +26,7 @@ export interface HttpServicesOptions {
   readonly observer: WireObserver;
   /** Absent: nothing is ever scheduled. */
   readonly events?: WireEvents;
+  readonly faults?: WireFaults;
   readonly log: Logger;
 }
 
@@ -34,9 +36,9 @@ export interface HttpServicesOptions {
  * @throws FabricError ERR_NET_ADDRESS_IN_USE, ERR_NET_SYSTEM_CALL
  */
 export async function startHttpServices(options: HttpServicesOptions): Promise<AsyncDisposable> {
-  const { directory, observer, log } = options;
+  const { directory, observer, faults, log } = options;
   await using opened = new AsyncDisposableStack();
-  const common = { directory, observer, logger: log };
+  const common = { directory, observer, logger: log, ...(faults !== undefined && { faults }) };
   const wire = createWireServer({ ...common, endpoint: WIRE_SERVER_ADDRESS });
   await listen(options, opened, wire, WIRE_SERVER_ADDRESS, HTTP_PORT);
   const hostPlugin = createHostPlugin(common);

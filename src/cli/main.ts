@@ -11,6 +11,7 @@ import { defaultCacheFolder, defaultDataFolder } from "./data-folder.ts";
 import { addDhcpCommands } from "./dhcp/commands.ts";
 import { addEventCommands } from "./events/commands.ts";
 import { addFabricCommands } from "./fabric/commands.ts";
+import { addFaultCommands } from "./faults/commands.ts";
 import type { HypervisorChoice } from "./hypervisor-choice.ts";
 import { type MetricsAddress, parseMetricsAddress } from "./metrics/metrics-address.ts";
 import { parseSeconds } from "./parse-seconds.ts";
@@ -97,6 +98,7 @@ function createProgram(signal: AbortSignal): Command {
   addFabricCommands(program, { ...surroundings(signal), logLevel, createLog });
   addTenantCommands(program, { ...surroundings(signal), warn });
   addEventCommands(program, { environment: process.env, print });
+  addFaultCommands(program, { environment: process.env, print });
   addDhcpCommands(program, { environment: process.env, print, warn });
   addRelayCommand(program, { logLevel, createLog, print, signal });
   return program;

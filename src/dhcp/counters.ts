@@ -41,6 +41,8 @@ export type ServerDropReason =
   | "pending.overflow"
   /** The server stopped while a plugin was still deciding. */
   | "server.stopped"
+  /** A playbook keeps the server silent towards this client. */
+  | "fault.silent"
   /** The socket had no buffer for the reply; the client asks again. */
   | "tx.nobuffer"
   /** Reasons beyond {@link DROP_REASONS_MAX}. */

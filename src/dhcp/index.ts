@@ -153,6 +153,7 @@ export {
   type ReplyDestination,
   replyDestination,
 } from "./reply-destination.ts";
+export type { FindReplyFault } from "./reply-fault.ts";
 export {
   createExtraOption,
   EXTRA_OPTION_DATA_MAX,

@@ -6,12 +6,7 @@
 
 import { IPV4_BROADCAST, type Ipv4Address, type Ipv4Subnet } from "../model/ipv4-address.ts";
 import { MAC_BROADCAST, type MacAddress } from "../model/mac-address.ts";
-import {
-  createUdpFrameHeader,
-  readUdpFrame,
-  type WritableUdpFrameHeader,
-  writeUdpFrame,
-} from "../net/frame.ts";
+import { createUdpFrameHeader, readUdpFrame } from "../net/frame.ts";
 import type { FrameSocket, ReceivedFrame } from "../net/frame-socket.ts";
 import {
   countDrop,
@@ -39,12 +34,8 @@ import { NakDamping } from "./nak-damping.ts";
 import { PendingExchanges } from "./pending-exchanges.ts";
 import { readRequest } from "./read-request.ts";
 import { checkRelay, isOnSelectedNetwork } from "./relay-checks.ts";
-import { encodeReply } from "./reply.ts";
-import {
-  nakCopyDestination,
-  type ReplyDestination,
-  replyDestination,
-} from "./reply-destination.ts";
+import { nakCopyDestination, replyDestination } from "./reply-destination.ts";
+import { type FindReplyFault, faultyDestination, findFault } from "./reply-fault.ts";
 import { type Reply, yiaddrOf } from "./reply-parts.ts";
 import { countFrameNotes, countRequestNotes } from "./request-notes.ts";
 import {
@@ -54,6 +45,7 @@ import {
   type ReplyPolicy,
   wantedAddress,
 } from "./rules.ts";
+import { type Sender, transmit } from "./send-reply.ts";
 
 /** What {@link serveDhcp} needs. */
 export interface DhcpServerOptions {
@@ -88,6 +80,8 @@ export interface DhcpServerOptions {
   readonly findPort?: (client: MacAddress) => number | undefined;
   /** Bytes of IP that the interface carries now; absent: as many as the network's options say. */
   readonly mtu?: () => number;
+  /** Replies that are made wrong on purpose; absent: none. */
+  readonly findReplyFault?: FindReplyFault;
   /** Called after a reply was queued. */
   readonly onExchange?: (event: ExchangeEvent) => void;
   /** Called for every frame that was counted as dropped. */
@@ -114,7 +108,7 @@ export async function serveDhcp(options: DhcpServerOptions): Promise<void> {
 }
 
 /** The options and everything that is reused from frame to frame. */
-interface Server extends DhcpServerOptions {
+interface Server extends DhcpServerOptions, Sender {
   readonly policy: ReplyPolicy;
   readonly counters: DhcpCounters;
   readonly live: Exchange;
@@ -123,8 +117,6 @@ interface Server extends DhcpServerOptions {
   readonly pending: PendingExchanges;
   readonly exchangeEvent: ExchangeEvent;
   readonly dropEvent: DropEvent;
-  /** Around every reply; only its destination and length change. */
-  readonly frameHeader: WritableUdpFrameHeader;
   giveUpReason: ServerDropReason;
 }
 
@@ -320,64 +312,21 @@ function noteSilence(server: Server, { request }: Exchange, reason: string): str
 function sendReply(server: Server, exchange: Exchange, reply: Reply): Dropped {
   const { request, context } = exchange;
   const { counters } = server;
+  const fault = findFault(server.findReplyFault, reply);
+  if (fault?.silent === true) return "fault.silent";
   const yiaddr = yiaddrOf(reply);
-  const destination = replyDestination(request, context, { type: reply.type, yiaddr });
+  const right = replyDestination(request, context, { type: reply.type, yiaddr });
+  const destination = fault === undefined ? right : faultyDestination(fault, request, reply, right);
   if (reply.type === "DHCPNAK") {
     // First, for a client that heard the broadcast may have closed its socket: its kernel then sends us an ICMP error.
     const copy = nakCopyDestination(request, context);
     if (copy !== undefined && transmit(server, exchange, reply, copy)) counters.nakCopies++;
   }
-  if (!transmit(server, exchange, reply, destination)) return "tx.nobuffer";
+  if (!transmit(server, exchange, reply, destination, fault)) return "tx.nobuffer";
   counters.replies[reply.type]++;
   if (reply.type === "DHCPACK") server.declines.acknowledged(request.chaddr, server.now());
   reportExchange(server, exchange, reply);
   return undefined;
-}
-
-/** Builds and queues one frame; false if the socket has no buffer. */
-function transmit(
-  server: Server,
-  exchange: Exchange,
-  reply: Reply,
-  destination: ReplyDestination,
-): boolean {
-  const { socket, serverAddress } = server;
-  const buffer = socket.reserve();
-  if (buffer === undefined) return false;
-  const { request, context } = exchange;
-  // A relay may want to be the server that its clients renew with (RFC 5107).
-  const override = request.serverIdentifierOverride;
-  const serverIdentifier = override === 0 ? serverAddress : override;
-  const { frameHeader } = server;
-  frameHeader.payloadLength = encodeReply(buffer, {
-    request,
-    reply,
-    serverIdentifier,
-    changes: context.replyOptions,
-    mtu: server.mtu?.(),
-    counters: server.counters,
-  });
-  frameHeader.sourceIp = sourceOf(server, exchange);
-  frameHeader.destinationMac = destination.mac;
-  frameHeader.destinationIp = destination.address;
-  frameHeader.destinationPort = destination.port;
-  const length = writeUdpFrame(buffer.bytes, buffer.view, frameHeader);
-  socket.commit(length, replyPort(server, exchange, destination));
-  return true;
-}
-
-/** A relay agent, and a firewall before it, take a reply from the address that was asked; clients compare option 54. */
-function sourceOf({ serverAddress }: Server, { request, context }: Exchange): Ipv4Address {
-  return request.giaddr !== 0 && context.unicast ? context.destinationIp : serverAddress;
-}
-
-/** Unicast finds its port by itself; a broadcast must be told, or the bridge sends it to everybody. */
-function replyPort(server: Server, exchange: Exchange, destination: ReplyDestination): number {
-  const { context, request, replyIfindex } = exchange;
-  const { findPort } = server;
-  const isNamed = replyIfindex !== context.ifindex;
-  if (isNamed || findPort === undefined || destination.mac !== MAC_BROADCAST) return replyIfindex;
-  return findPort(request.chaddr) ?? replyIfindex;
 }
 
 function reportExchange(server: Server, exchange: Exchange, reply: Reply): void {

@@ -147,7 +147,10 @@ function stepFault(step: Readonly<Record<string, unknown>>): string | undefined 
 const RuleSchema = z
   .strictObject({
     /** An endpoint, several, or a whole service. */
-    endpoint: z.union([TargetSchema, z.array(TargetSchema).min(1).max(TARGETS.length)]),
+    endpoint: z.preprocess(
+      (value) => (typeof value === "string" ? [value] : value),
+      z.array(TargetSchema).min(1).max(TARGETS.length),
+    ),
     /** Only requests whose URL has this text in it. */
     urlHas: z.string().min(1).max(400).optional(),
     /** One after another. After the last one, if that ends, answers are right again. */
@@ -157,7 +160,7 @@ const RuleSchema = z
   })
   .check((context) => {
     const { endpoint, answers, urlHas } = context.value;
-    const targets: readonly string[] = [endpoint].flat();
+    const targets: readonly string[] = endpoint;
     const services: readonly string[] = WIRE_SERVICES;
     if (!answers.some(({ connection }) => connection === "refuse")) return;
     if (urlHas === undefined && targets.every((target) => services.includes(target))) return;

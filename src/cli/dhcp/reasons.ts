@@ -253,6 +253,10 @@ export const DROP_REASONS: Readonly<Record<ServerDropReason, ReasonText>> = {
     meaning: "The server stopped while a plugin was still deciding.",
     advice: "Nothing: the client asks again.",
   },
+  "fault.silent": {
+    meaning: "A playbook keeps the server silent towards this container, on purpose.",
+    advice: "goalstate fault list says which one; goalstate fault clear CONTAINER ends it.",
+  },
   "tx.nobuffer": {
     meaning: "The kernel had no buffer for the reply.",
     advice: "Nothing if it is rare; else the interface cannot send as fast as clients ask.",

@@ -11,6 +11,8 @@ import { fabricRoutes } from "../control/running-fabrics.ts";
 import type { DataFolder } from "../data-folder.ts";
 import { EventKeeper } from "../events/event-keeper.ts";
 import { eventRoutes } from "../events/routes.ts";
+import { createFaultControl } from "../faults/fault-control.ts";
+import { faultRoutes } from "../faults/routes.ts";
 import { ArtifactFolder } from "../guest-material/artifact-folder.ts";
 import { GuestMaterials } from "../guest-material/guest-materials.ts";
 import { tenantRoutes } from "../tenants/routes.ts";
@@ -76,7 +78,12 @@ export async function runControl(
   const info = () => ({ command, networks: [], pid: process.pid, version: packageJson.version });
   await using _control = await openControlServer({
     folder: path,
-    routes: [fabricRoutes(info), tenantRoutes(control), eventRoutes(events)],
+    routes: [
+      fabricRoutes(info),
+      tenantRoutes(control),
+      eventRoutes(events),
+      faultRoutes(createFaultControl(store, Date.now)),
+    ],
     log,
   });
   const ended = managers.ended.then(() => {

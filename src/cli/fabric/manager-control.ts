@@ -16,6 +16,7 @@ import type { NetworkManager } from "../../nm/index.ts";
 import type { FabricStore } from "../../store/index.ts";
 import { type BootTrace, why } from "../../trace/index.ts";
 import type { EventControl } from "../events/event-control.ts";
+import { faultSentence } from "../faults/fault-control.ts";
 import type { GuestMaterials } from "../guest-material/guest-materials.ts";
 import type { FabricControl, NodeView, TenantView } from "../tenants/fabric-control.ts";
 
@@ -69,7 +70,9 @@ export function createFabricControl(options: ManagerControlOptions): FabricContr
         throw new FabricError("ERR_USAGE_CONTAINER_UNKNOWN", message);
       }
       const waits = why(await trace.timeline(container), now());
-      return `${container} is ${view.state}: ${view.detail}. ${waits}`;
+      const sentence = `${container} is ${view.state}: ${view.detail}. ${waits}`;
+      const fault = await faultSentence(store, container);
+      return fault === undefined ? sentence : `${sentence} ${fault}`;
     },
   };
 }

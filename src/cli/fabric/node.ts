@@ -15,6 +15,7 @@ import type { FabricStore } from "../../store/index.ts";
 import type { BootTrace } from "../../trace/index.ts";
 import { createNodeTrace, createReach } from "../boot-milestones.ts";
 import type { DhcpNetworkView } from "../dhcp/network-view.ts";
+import { startNodeFaults } from "./node-faults.ts";
 import { withProvisioningDisc } from "./provisioning.ts";
 import { startVnet } from "./vnet-services.ts";
 
@@ -54,6 +55,7 @@ export function startNode(options: NodeOptions): FabricNode {
   const reach = createReach(trace);
   const poller = new Poller();
   const views = new Map<string, DhcpNetworkView>();
+  const faults = startNodeFaults({ store, onError, now: () => performance.now() });
   const agent = new ComputeAgent({
     ...{ store, trace, onError, node },
     hypervisor: options.hypervisor,
@@ -76,6 +78,7 @@ export function startNode(options: NodeOptions): FabricNode {
     startServices: (vnet) =>
       startVnet({
         ...{ store, node, vnet, agent, reach, poller, log, views, signal: stop.signal },
+        faults: faults.book,
         ...(nodeVips !== undefined && { nodeVips }),
       }),
     onProgrammed: ({ container, mac, address }, status) => {
@@ -96,6 +99,7 @@ export function startNode(options: NodeOptions): FabricNode {
       if (options.vmsAtEnd === "stop") await agent.stopAll();
       await agent[Symbol.asyncDispose]();
       await networkAgent[Symbol.asyncDispose]();
+      await faults[Symbol.asyncDispose]();
       await nodeVips?.[Symbol.asyncDispose]();
     },
   };

@@ -9,7 +9,7 @@ import type { Poller } from "../../net/poller.ts";
 import { type NodeVips, type NodeVnet, probeEndpoint, VnetVips } from "../../nm/index.ts";
 import type { FabricStore } from "../../store/index.ts";
 import { createChain, Journal, loadChain } from "../../wds/index.ts";
-import type { WireContainer, WireObserver } from "../../wireserver/index.ts";
+import type { FaultBook, WireContainer, WireObserver } from "../../wireserver/index.ts";
 import { type Reach, reachByContact, reachByExchange } from "../boot-milestones.ts";
 import type { DhcpNetworkView } from "../dhcp/network-view.ts";
 import { startVnetEvents } from "../events/vnet-events.ts";
@@ -34,6 +34,8 @@ export interface VnetParts {
   readonly reach: Reach;
   readonly poller: Poller;
   readonly log: Logger;
+  /** Answers that are made wrong on purpose. */
+  readonly faults: FaultBook;
   /** Those of the VNETs that run, by name. */
   readonly views: Map<string, DhcpNetworkView>;
   readonly signal: AbortSignal;
@@ -82,6 +84,9 @@ export async function startVnet(parts: VnetParts): Promise<NetworkServices> {
       },
       directory: { findByAddress: (address) => findWireContainer(parts, directory, address) },
       observer: observeGuests(parts),
+      faults: parts.faults,
+      findReplyFault: ({ container }, reply) =>
+        container === undefined ? undefined : parts.faults.nextReply(container, reply),
       log,
       onExchange: (event) => {
         const { container } = event;

@@ -71,6 +71,7 @@ export class GoalWriter {
         compare: [{ key, modRev: entry.goalRev }],
         success: [
           { kind: "delete", key },
+          { kind: "delete", key: keys.fault(container) },
           ...nodes.map((node): Operation => {
             return { kind: "put", key: keys.placement(node, container), value };
           }),

@@ -65,7 +65,7 @@ export function nextAnswer(
 }
 
 function isFor({ endpoint, urlHas }: FaultRule, asked: Asked): boolean {
-  const targets: readonly string[] = [endpoint].flat();
+  const targets: readonly string[] = endpoint;
   const isNamed = asked.endpoint !== undefined && targets.includes(asked.endpoint);
   if (!isNamed && !targets.includes(asked.service)) return false;
   return urlHas === undefined || asked.url?.includes(urlHas) === true;

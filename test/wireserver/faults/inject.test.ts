@@ -3,6 +3,7 @@ import { type AddressInfo, connect, type Socket } from "node:net";
 import { afterEach, describe, expect, test } from "vitest";
 import { parseIpv4 } from "../../../src/model/ipv4-address.ts";
 import { PlaybookSchema } from "../../../src/model/playbook.ts";
+import { HELD_REQUESTS_MAX } from "../../../src/wireserver/faults/inject.ts";
 import {
   createHostPlugin,
   createMetadataService,
@@ -187,6 +188,19 @@ describe("the right answer", () => {
     expect(document.compute).not.toHaveProperty("vmId");
     expect(response.headers.get("content-type")).toBeNull();
   });
+});
+
+test("of requests that wait there are so many at most; the next ones are cut off", async () => {
+  const { port, get, set } = await serve("wireServer", only({ connection: "hang" }));
+  const sockets = Array.from({ length: HELD_REQUESTS_MAX }, () => {
+    const socket = connect(port, "127.0.0.1");
+    CLOSED.push(async () => socket.destroy());
+    return new Promise<void>((resolve) => socket.write(ASK, () => resolve()));
+  });
+  await Promise.all(sockets);
+  await expect.poll(async () => (await raw(port, ASK)).end).toBe("ECONNRESET");
+  set(only({ delayMs: 1 }));
+  await expect(get(GOAL_STATE)).rejects.toThrow();
 });
 
 test("a sequence by request: 500, slow, 410, normal", async () => {
