@@ -255,7 +255,8 @@ export const DROP_REASONS: Readonly<Record<ServerDropReason, ReasonText>> = {
   },
   "fault.silent": {
     meaning: "A playbook keeps the server silent towards this container, on purpose.",
-    advice: "goalstate fault list says which one; goalstate fault clear CONTAINER ends it.",
+    advice:
+      "Look with goalstate fault list which one it is; goalstate fault clear CONTAINER ends it.",
   },
   "tx.nobuffer": {
     meaning: "The kernel had no buffer for the reply.",
