@@ -7,6 +7,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { z } from "zod";
 import { errorText } from "../model/errors.ts";
 import { type Ipv4Address, WIRE_SERVER_ADDRESS } from "../model/ipv4-address.ts";
+import { answerVmSettings } from "./extensions/vm-settings.ts";
 import {
   bodyText,
   createGuestService,
@@ -22,11 +23,14 @@ import {
   sendStoreItem,
 } from "./store/store-service.ts";
 import type { WireContainer, WireRequestKind } from "./wire-container.ts";
+import type { WireVault } from "./wire-host.ts";
 import { parseWireQuery } from "./wire-query.ts";
 import { isConfigNameOf, ownRequestOf } from "./wire-urls.ts";
 
 /** A status of the greatest length in base64, and the JSON around it. */
 const STATUS_BODY_BYTES_MAX = Math.ceil((STATUS_BLOB_BYTES_MAX * 4) / 3) + 16 * 1024;
+/** Logs are dropped as they come, so their bound is one of time and not of memory. */
+const LOG_BYTES_MAX = 64 * 1024 * 1024;
 const JSON_TYPE = "application/json; charset=utf-8";
 const WIRE_SERVER_PORT = 80;
 const URL_CHARACTERS_MAX = 4_096;
@@ -52,7 +56,7 @@ interface Exchange {
   readonly caller: WireContainer;
   readonly request: FastifyRequest;
   readonly reply: FastifyReply;
-  readonly parts: StoreParts;
+  readonly parts: StoreParts & { readonly vault: WireVault | undefined };
 }
 
 interface Route {
@@ -65,6 +69,8 @@ const ROUTES: ReadonlyMap<string, Route> = new Map<string, Route>([
   ["GET /health", { kind: "hostPluginHealth", handle: ({ reply }) => reply.send() }],
   ["GET /vmSettings", { kind: "vmSettings", handle: getVmSettings }],
   ["GET /extensionArtifact", { kind: "extensionArtifact", handle: getArtifact }],
+  // Zips of the agent's own logs, once an hour.
+  ["PUT /vmAgentLog", { kind: "hostPluginLog", handle: ({ reply }) => reply.send() }],
   ["PUT /status", { kind: "hostPluginStatus", handle: putStatusBlob }],
 ]);
 
@@ -86,19 +92,21 @@ const DescribedRequestSchema = z.object({
 /** Makes the host plugin's service. It does not listen; see `createWireServer`. */
 export function createHostPlugin(options: HostPluginOptions): FastifyInstance {
   const { observer } = options;
-  const parts: StoreParts = {
+  const parts: Exchange["parts"] = {
     authority: {
       address: options.endpoint ?? WIRE_SERVER_ADDRESS,
       port: options.port ?? WIRE_SERVER_PORT,
     },
     observer,
     artifacts: options.artifacts,
+    vault: options.vault,
     blobs: new StatusBlobs(),
   };
   return createGuestService({
     ...options,
     service: "hostPlugin",
     bodyBytesMax: STATUS_BODY_BYTES_MAX,
+    uploads: { path: "/vmAgentLog", bytesMax: LOG_BYTES_MAX, isDropped: true },
     errorBody: {
       type: JSON_TYPE,
       render: ({ wireCode, message }) =>
@@ -119,8 +127,12 @@ function getVersions({ reply }: Exchange): FastifyReply {
 }
 
 /** 404 is "not offered" to every agent version; it asks again after six hours. */
-function getVmSettings({ request }: Exchange): FastifyReply {
-  throw refuse("ERR_WIRE_NOT_FOUND", notFoundText(request));
+async function getVmSettings({ caller, request, reply, parts }: Exchange): Promise<FastifyReply> {
+  if (caller.fastTrack !== true) throw refuse("ERR_WIRE_NOT_FOUND", notFoundText(request));
+  const known = request.headers["if-none-match"];
+  const { etag, body } = await answerVmSettings(caller, parts.authority, parts.vault, known);
+  reply.header("etag", etag);
+  return body === undefined ? reply.code(304).send() : reply.type(JSON_TYPE).send(body);
 }
 
 /** For agents that do not reach the storage themselves. Here it is ours, and nothing is fetched from elsewhere. */

@@ -6,11 +6,14 @@ import fastify, {
   type FastifyReply,
   type FastifyRequest,
   LogController,
+  type preParsingHookHandler,
+  type RouteShorthandOptions,
 } from "fastify";
 import type { WireService } from "../model/playbook.ts";
 import { findCaller, requireCaller } from "./caller.ts";
 import { changeAnswer, endConnection, HeldRequests, inject } from "./faults/inject.ts";
 import { type Refusal, refusalOf, refuse, wireCodeOf } from "./refusal.ts";
+import { createDroppedBody } from "./store/dropped-body.ts";
 import type { WireContainer, WireDirectory, WireObserver } from "./wire-container.ts";
 import type { InjectedAnswer, WireArtifacts, WireFaults, WireVault } from "./wire-host.ts";
 
@@ -42,6 +45,14 @@ export interface GuestServiceOptions {
   readonly logger?: FastifyBaseLogger;
 }
 
+/** Where long bodies are taken. */
+interface Uploads {
+  readonly path: string;
+  readonly bytesMax: number;
+  /** True: only counted, nothing is kept. */
+  readonly isDropped?: boolean;
+}
+
 /** A route's work: the caller is already known, what it throws becomes the answer. */
 export type GuestHandler = (
   caller: WireContainer,
@@ -60,7 +71,7 @@ export function createGuestService(
     readonly service: WireService;
     readonly bodyBytesMax: number;
     /** Where longer bodies are taken: a `PUT` to this path, in the router's notation. */
-    readonly uploads?: { readonly path: string; readonly bytesMax: number };
+    readonly uploads?: Uploads;
     readonly errorBody: ErrorBody;
     readonly handle: GuestHandler;
   },
@@ -90,7 +101,7 @@ export function createGuestService(
     answer(request.getDecorator<WireContainer>(CALLER), request, reply);
   app.all("/*", handle);
   const { uploads } = options;
-  if (uploads !== undefined) app.put(uploads.path, { bodyLimit: uploads.bytesMax }, handle);
+  if (uploads !== undefined) app.put(uploads.path, uploadRoute(uploads), handle);
   app.setNotFoundHandler((request, reply) =>
     answerRefusal(refuse("ERR_WIRE_NOT_FOUND", notFoundText(request)), reply, errorBody),
   );
@@ -101,6 +112,13 @@ export function createGuestService(
     return answerRefusal(thrown, reply, errorBody);
   });
   return app;
+}
+
+function uploadRoute({ bytesMax, isDropped = false }: Uploads): RouteShorthandOptions {
+  const drop: preParsingHookHandler = (_request, _reply, payload, done) => {
+    done(null, payload.pipe(createDroppedBody(bytesMax)));
+  };
+  return { bodyLimit: bytesMax, ...(isDropped && { preParsing: drop }) };
 }
 
 /** The handler, behind the playbooks of the containers that call it. */

@@ -60,6 +60,11 @@ const REFUSALS = {
   ERR_WIRE_BLOB_NOT_FOUND: { status: 404, wireCode: "BlobNotFound" },
   ERR_WIRE_ARTIFACT_UNREADABLE: { status: 503, wireCode: "ServerBusy" },
   ERR_WIRE_VAULT_UNREADABLE: { status: 503, wireCode: "ServerBusy" },
+  ERR_WIRE_RATE_LIMIT: {
+    status: 429,
+    wireCode: "RequestRateLimitExceeded",
+    reason: "rate-limit",
+  },
   ERR_WIRE_NOT_FOUND: { status: 404, wireCode: "ResourceNotFound" },
   ERR_WIRE_REPORT_NOT_STORED: { status: 503, wireCode: "ServerBusy" },
 } as const satisfies Record<string, Refusal>;

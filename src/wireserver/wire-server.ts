@@ -7,6 +7,7 @@ import { readTransport } from "./certificates/transport.ts";
 import { goalStateOf, hostingEnvironmentOf, sharedConfigOf } from "./documents.ts";
 import { extensionsOf } from "./extensions/extensions-document.ts";
 import { renderExtensionsConfig } from "./extensions/render-extensions.ts";
+import { requireIdentity, sealSettings } from "./extensions/sealing.ts";
 import {
   bodyBytes,
   bodyText,
@@ -15,7 +16,9 @@ import {
   notFoundText,
 } from "./http-service.ts";
 import { parseHealth, parseProvisioningHealth, parseRoleProperties } from "./posted-documents.ts";
+import { RateRule, TELEMETRY_CALLS_MAX, TELEMETRY_PERIOD_MS } from "./rate-rule.ts";
 import { refuse, stored } from "./refusal.ts";
+import { renderRemoteAccess } from "./remote-access.ts";
 import {
   renderFullConfig,
   renderGoalState,
@@ -48,6 +51,8 @@ export interface WireServerOptions extends GuestServiceOptions {
   readonly endpoint: Ipv4Address;
   /** As {@link WireServerOptions.endpoint}; 80 unless a test says otherwise. */
   readonly port?: number;
+  /** Milliseconds of a clock that is never set back; the process's own unless a test says otherwise. */
+  readonly now?: () => number;
 }
 
 /** Everything that a route's work may look at. */
@@ -64,6 +69,7 @@ interface WireParts extends StoreParts {
   readonly vault: WireVault | undefined;
   /** Absent: VMs have no certificates. */
   readonly bundles: CertificateBundles | undefined;
+  readonly telemetry: RateRule;
 }
 
 type Route = (exchange: Exchange) => FastifyReply | Promise<FastifyReply>;
@@ -75,9 +81,16 @@ const ROUTES: ReadonlyMap<string, Route> = new Map<string, Route>([
   ["GET /machine goalstate", getGoalState],
   ["POST /machine health", postHealth],
   ["POST /machine roleproperties", postRoleProperties],
-  ["POST /machine telemetrydata", (exchange) => acceptUnread(exchange, "telemetrydata")],
+  ["POST /machine telemetrydata", postTelemetry],
   ["POST /provisioning/health ", postProvisioningHealth],
   ["POST /HealthService ", (exchange) => acceptUnread(exchange, "healthService")],
+]);
+
+/** By `comp`: documents whose URL names a container, as the goal state has it. */
+const MACHINE_ROUTES: ReadonlyMap<string, Route> = new Map<string, Route>([
+  ["config", getConfig],
+  ["certificates", getCertificates],
+  ["remoteaccessinfo", getRemoteAccess],
 ]);
 
 /**
@@ -93,6 +106,11 @@ export function createWireServer(options: WireServerOptions): FastifyInstance {
     bundles: options.vault === undefined ? undefined : new CertificateBundles(options.vault),
     artifacts: options.artifacts,
     blobs: new StatusBlobs(),
+    telemetry: new RateRule(
+      TELEMETRY_CALLS_MAX,
+      TELEMETRY_PERIOD_MS,
+      options.now ?? (() => performance.now()),
+    ),
   };
   return createGuestService({
     ...options,
@@ -110,10 +128,8 @@ export function createWireServer(options: WireServerOptions): FastifyInstance {
 function findRoute(method: string, query: WireQuery): Route {
   const route = ROUTES.get(`${method} ${query.path} ${query.comp}`);
   if (route !== undefined) return route;
-  if (method === "GET" && isMachinePath(query.path)) {
-    if (query.comp === "config") return getConfig;
-    if (query.comp === "certificates") return getCertificates;
-  }
+  const document = MACHINE_ROUTES.get(query.comp);
+  if (method === "GET" && document !== undefined && isMachinePath(query.path)) return document;
   if (query.path.startsWith("/store/")) {
     if (method === "GET" || method === "HEAD") return getStoreItem;
     if (method === "PUT") return putStoreItem;
@@ -160,28 +176,50 @@ async function getCertificates(exchange: Exchange): Promise<FastifyReply> {
   return sendXml(reply, document);
 }
 
+function getRemoteAccess(exchange: Exchange): FastifyReply {
+  const { caller, request, reply, parts } = exchange;
+  assertCurrent(exchange);
+  const document = renderRemoteAccess(caller, readTransport(request.headers));
+  parts.observer.contact(caller, { kind: "remoteAccessInfo", incarnation: caller.incarnation });
+  return sendXml(reply, document);
+}
+
 function assertCurrent({ caller, query }: Exchange): void {
   if (isCurrent(caller, query)) return;
   throw refuse("ERR_WIRE_RESOURCE_STALE", "stale, ask for the goal state again");
 }
 
 async function renderConfig(
-  { authority }: WireParts,
+  { authority, vault }: WireParts,
   caller: WireContainer,
   type: ConfigType,
 ): Promise<string> {
   switch (type) {
     case "hostingEnvironmentConfig":
-      return renderHostingEnvironment(hostingEnvironmentOf(caller));
+      return renderHostingEnvironment(
+        hostingEnvironmentOf(caller, await findThumbprint(vault, caller)),
+      );
     case "sharedConfig":
       return renderSharedConfig(sharedConfigOf(caller));
     case "extensionsConfig":
-      return renderExtensionsConfig(extensionsOf(caller, authority, new Map()));
+      return renderExtensionsConfig(
+        extensionsOf(caller, authority, await sealSettings(vault, caller)),
+      );
     case "fullConfig":
       return renderFullConfig(hostingEnvironmentOf(caller), sharedConfigOf(caller));
     default:
       throw type satisfies never;
   }
+}
+
+/** Told to guests that were made for Azure. goalstate's own never asks, and no key is made for it. */
+async function findThumbprint(
+  vault: WireVault | undefined,
+  caller: WireContainer,
+): Promise<string | undefined> {
+  const isAzureGuest = caller.provisioning !== undefined || caller.extensions !== undefined;
+  if (vault === undefined || !isAzureGuest) return undefined;
+  return (await requireIdentity(vault, caller)).thumbprint;
 }
 
 async function getStoreItem({
@@ -241,6 +279,15 @@ async function postRoleProperties(exchange: Exchange): Promise<FastifyReply> {
   observer.contact(caller, { kind: "roleProperties" });
   await stored(observer.roleProperties(caller, properties));
   return reply.code(202).send();
+}
+
+function postTelemetry(exchange: Exchange): FastifyReply {
+  const { caller, parts } = exchange;
+  if (parts.telemetry.admits(caller.name)) return acceptUnread(exchange, "telemetrydata");
+  throw refuse(
+    "ERR_WIRE_RATE_LIMIT",
+    `more than ${TELEMETRY_CALLS_MAX} calls in ${TELEMETRY_PERIOD_MS / 1_000} s`,
+  );
 }
 
 /** Telemetry and observations are evidence of life; their content is not kept. */

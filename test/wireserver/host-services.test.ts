@@ -14,6 +14,10 @@ async function ask(create: typeof createHostPlugin, request: InjectOptions) {
   return { response, recorder };
 }
 
+/** Longer than any other body that is taken, and no text. */
+const ZIP = Buffer.alloc(3 * 1024 * 1024, 0xff);
+const TOO_LONG = Buffer.alloc(64 * 1024 * 1024 + 1);
+
 describe("host plugin", () => {
   const own = { "x-ms-containerid": CONTAINER.containerId };
   const foreign = { "x-ms-containerid": "00000000-0000-0000-0000-000000000000" };
@@ -27,7 +31,14 @@ describe("host plugin", () => {
       /ask for the goal/,
       undefined,
     ],
-    [{ method: "PUT", url: "/vmAgentLog", payload: "zip" }, 404, /vmAgentLog/, undefined],
+    [{ method: "PUT", url: "/vmAgentLog", payload: ZIP }, 200, "", "hostPluginLog"],
+    [{ method: "POST", url: "/vmAgentLog", payload: "zip" }, 404, /vmAgentLog/, undefined],
+    [
+      { method: "PUT", url: "/vmAgentLog", payload: TOO_LONG },
+      413,
+      /RequestBodyTooLarge/,
+      undefined,
+    ],
     [{ url: "/health", remoteAddress: "10.20.0.9" }, 403, /ValidateIpAddress/, undefined],
   ] as const;
   for (const [request, status, body, kind] of cases) {

@@ -1,5 +1,5 @@
 import type { InjectOptions } from "fastify";
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
 import { parseStringPromise } from "xml2js";
 import { parseIpv4 } from "../../src/model/ipv4-address.ts";
 import { createWireServer, type WireObserver } from "../../src/wireserver/index.ts";
@@ -404,4 +404,47 @@ describe("wire server: reports", () => {
       expect(recorder.lines).toEqual([`hello.web_0 ${kind}`]);
     });
   }
+});
+
+describe("wire server: telemetry", () => {
+  test("15 calls in 15 s, then 429 until the period is over; others are not concerned", async () => {
+    const recorder = createRecorder();
+    const other = { ...CONTAINER, name: "hello.web_1", address: parseIpv4("10.20.0.5") };
+    let now = 5_000;
+    const app = createWireServer({
+      directory: createDirectory(CONTAINER, other),
+      observer: recorder,
+      endpoint: parseIpv4("168.63.129.16"),
+      now: () => now,
+    });
+    onTestFinished(() => app.close());
+    const statusOf = async (remoteAddress = "10.20.0.4") => {
+      const request = post("/machine?comp=telemetrydata", "<TelemetryData/>");
+      return (await app.inject({ ...request, remoteAddress })).statusCode;
+    };
+    for (let call = 0; call < 15; call++) {
+      expect(await statusOf()).toBe(200);
+      now += 900;
+    }
+    expect(await statusOf()).toBe(429);
+    expect(recorder.lines.at(-1)).toBe("10.20.0.4 refused rate-limit");
+    expect(await statusOf("10.20.0.5")).toBe(200);
+    now = 5_000 + 15_000;
+    expect(await statusOf()).toBe(200);
+  });
+
+  test("what is not here is a 404 with a short text, for every method", async () => {
+    for (const [method, url] of [
+      ["GET", "/secure-channel/status"],
+      ["POST", "/secure-channel/key"],
+      ["POST", "/secure-channel/key/5b0c3c52/key-attestation"],
+      ["GET", "/metadata/instance?api-version=2018-02-01"],
+      ["OPTIONS", "/"],
+      ["PATCH", "/store/x"],
+    ] as const) {
+      const { response } = await ask({ method, url });
+      expect(response.statusCode).toBe(404);
+      expect(response.body).toContain("<Code>ResourceNotFound</Code>");
+    }
+  });
 });
