@@ -13,6 +13,7 @@ import {
   type WireEvents,
   type WireFaults,
   type WireObserver,
+  type WireVault,
 } from "../wireserver/index.ts";
 
 const HTTP_PORT = 80;
@@ -27,6 +28,8 @@ export interface HttpServicesOptions {
   /** Absent: nothing is ever scheduled. */
   readonly events?: WireEvents;
   readonly faults?: WireFaults;
+  /** Absent: guests are given no certificates. */
+  readonly vault?: WireVault;
   readonly log: Logger;
 }
 
@@ -36,9 +39,13 @@ export interface HttpServicesOptions {
  * @throws FabricError ERR_NET_ADDRESS_IN_USE, ERR_NET_SYSTEM_CALL
  */
 export async function startHttpServices(options: HttpServicesOptions): Promise<AsyncDisposable> {
-  const { directory, observer, faults, log } = options;
+  const { directory, observer, faults, vault, log } = options;
   await using opened = new AsyncDisposableStack();
-  const common = { directory, observer, logger: log, ...(faults !== undefined && { faults }) };
+  const common = {
+    ...{ directory, observer, logger: log },
+    ...(faults !== undefined && { faults }),
+    ...(vault !== undefined && { vault }),
+  };
   const wire = createWireServer({ ...common, endpoint: WIRE_SERVER_ADDRESS });
   await listen(options, opened, wire, WIRE_SERVER_ADDRESS, HTTP_PORT);
   const hostPlugin = createHostPlugin(common);

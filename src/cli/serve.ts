@@ -29,6 +29,7 @@ import { readCounters } from "./dhcp/counters-document.ts";
 import type { DhcpNetworkView } from "./dhcp/network-view.ts";
 import { dhcpRoutes } from "./dhcp/routes.ts";
 import { type DhcpNetwork, holdServerPort } from "./dhcp-service.ts";
+import { createMemoryVault } from "./fabric/identity-vault.ts";
 import { startHttpServices } from "./http-services.ts";
 import { INVENTORY_PLACE, type InventoryContainers } from "./inventory-containers.ts";
 import { createMetrics, metricsRoutes, openMetricsServer } from "./metrics/metrics.ts";
@@ -153,6 +154,7 @@ async function startServices(parts: ServiceParts): Promise<RunningServices> {
     mayPrecedeAddresses: true,
     directory: containers,
     observer: observeGuests(data.store, reach, log),
+    vault: createMemoryVault(Date.now),
     log,
   });
   opened.use(http);

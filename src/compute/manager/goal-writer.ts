@@ -58,7 +58,7 @@ export class GoalWriter {
   }
 
   /**
-   * Deletes a goal. Its room is kept until its agent has taken its status back, and so are the placements: an agent that
+   * Deletes a goal, and with it the VM's certificate and key. Its room is kept until its agent has taken its status back, and so are the placements: an agent that
    * starts again meanwhile learns from them what to take away.
    */
   remove(entry: ContainerEntry, goal: ContainerGoal): Promise<boolean> {
@@ -72,6 +72,7 @@ export class GoalWriter {
         success: [
           { kind: "delete", key },
           { kind: "delete", key: keys.fault(container) },
+          { kind: "delete", key: keys.containerIdentity(container) },
           ...nodes.map((node): Operation => {
             return { kind: "put", key: keys.placement(node, container), value };
           }),

@@ -335,6 +335,56 @@ describe("delete", () => {
   });
 });
 
+describe("the certificate of a VM", () => {
+  const put = async (fabric: FakeFabric, container: string) => {
+    const key = keys.containerIdentity(container);
+    await fabric.store.txn({ success: [{ kind: "put", key, value: { thumbprint: container } }] });
+    return key;
+  };
+
+  test("stays over restarts and moves, and goes with its container alone", async () => {
+    const fabric = await startFabric("n1", "n2");
+    await fabric.manager.submit(tenant({ instances: 2 }), "/");
+    await fabric.settle();
+    const [kept, gone] = [await put(fabric, "lab.web_0"), await put(fabric, "lab.web_1")];
+    await fabric.manager.restart("lab.web_0");
+    await fabric.settle();
+    await fabric.killNode("n1");
+    await fabric.pass(NODE_GRACE_MS);
+    await fabric.settle();
+    expect((await fabric.goal("lab.web_0"))?.node).toBe("n2");
+    await fabric.manager.submit(tenant({ instances: 1 }), "/");
+    await fabric.settle();
+    expect((await fabric.store.get(kept)).kv?.value).toEqual({ thumbprint: "lab.web_0" });
+    expect((await fabric.store.get(gone)).kv).toBeUndefined();
+  });
+
+  test("goes in the same step as the goal, also where no node is left to say farewell", async () => {
+    const fabric = await startFabric("n1");
+    await fabric.manager.submit(tenant({ instances: 1 }), "/");
+    await fabric.settle();
+    const identity = await put(fabric, "lab.web_0");
+    const seen: string[] = [];
+    const stop = new AbortController();
+    const from = (await fabric.store.get(identity)).rev + 1;
+    const watched = fabric.store.watch("/containers/", { from, signal: stop.signal });
+    const watching = (async () => {
+      for await (const item of watched) {
+        if (item.kind !== "events") continue;
+        const gone = item.events.filter(({ kind }) => kind === "delete");
+        seen.push(gone.map((event) => (event.kind === "delete" ? event.key : "")).join(" "));
+      }
+    })().catch(() => undefined);
+    await fabric.manager.deleteTenant("lab");
+    const deleted = fabric.manager.whenDeleted("lab");
+    await fabric.settle();
+    await deleted;
+    stop.abort();
+    await watching;
+    expect(seen).toContain([keys.containerGoal("lab.web_0"), identity].join(" "));
+  });
+});
+
 describe("an update", () => {
   test("adds and removes instances, and gives their addresses back", async () => {
     const fabric = await startFabric("n1", "n2");
