@@ -1,5 +1,7 @@
 /** Makes named network namespaces, or takes what a killed process left. */
-import { findNamespaceInode } from "./namespace.ts";
+import { statSync } from "node:fs";
+import { dumpLinks } from "./link-control.ts";
+import { findNamespaceInode, inNamespace, NAMESPACE_FOLDER, namespacePath } from "./namespace.ts";
 import { runTool } from "./run-tool.ts";
 import { ROUTER_DEFAULTS, setSysctls, WITHOUT_IPV6 } from "./sysctl.ts";
 
@@ -14,7 +16,7 @@ export async function ensureNamespace(
   settings: Readonly<Record<string, string>> = {},
 ): Promise<"made" | "adopted"> {
   if (findNamespaceInode(name) !== undefined) {
-    if (await isWhole(name)) return "adopted";
+    if (isWhole(name)) return "adopted";
     await runTool("ip", ["netns", "del", name]);
   }
   await runTool("ip", ["netns", "add", name]);
@@ -25,12 +27,10 @@ export async function ensureNamespace(
 }
 
 /** False if the process that made it was killed on the way: between its name and its namespace, or before `lo` was up. */
-async function isWhole(name: string): Promise<boolean> {
-  try {
-    return (await runTool("ip", ["-n", name, "link", "show", "dev", "lo", "up"])) !== "";
-  } catch {
-    return false;
-  }
+function isWhole(name: string): boolean {
+  if (statSync(namespacePath(name)).dev === statSync(NAMESPACE_FOLDER).dev) return false; // nothing is mounted there
+  // What cannot be looked at may be whole, with guests in it: that throws.
+  return inNamespace(name, dumpLinks).some((link) => link.name === "lo" && link.isUp);
 }
 
 /** Removes a namespace with all links in it; one that is not there is no error. Processes inside are not ended. */
