@@ -9,6 +9,7 @@ import {
   createMetadataService,
   createWireServer,
   HOST_PLUGIN_PORT,
+  type WireAttester,
   type WireDirectory,
   type WireEvents,
   type WireFaults,
@@ -30,6 +31,8 @@ export interface HttpServicesOptions {
   readonly faults?: WireFaults;
   /** Absent: guests are given no certificates. */
   readonly vault?: WireVault;
+  /** Absent: nothing is attested. */
+  readonly attester?: WireAttester;
   readonly log: Logger;
 }
 
@@ -50,8 +53,12 @@ export async function startHttpServices(options: HttpServicesOptions): Promise<A
   await listen(options, opened, wire, WIRE_SERVER_ADDRESS, HTTP_PORT);
   const hostPlugin = createHostPlugin(common);
   await listen(options, opened, hostPlugin, WIRE_SERVER_ADDRESS, HOST_PLUGIN_PORT);
-  const { events } = options;
-  const metadata = createMetadataService({ ...common, ...(events !== undefined && { events }) });
+  const { events, attester } = options;
+  const metadata = createMetadataService({
+    ...{ ...common, now: () => performance.now() },
+    ...(events !== undefined && { events }),
+    ...(attester !== undefined && { attester }),
+  });
   await listen(options, opened, metadata, METADATA_ADDRESS, HTTP_PORT);
   return opened.move();
 }

@@ -60,11 +60,16 @@ function findContainer(
   return wireContainerOf(goal, [goal], network.subnet);
 }
 
+/** The id by which a guest knows its VM. */
+export function vmIdOf(fabricId: string, container: string): string {
+  return deriveGuid(fabricId, "container", container);
+}
+
 function goalOf(fabricId: string, nic: InventoryNic, hostname: string | undefined): ContainerGoal {
   const { container } = nic;
   return {
     container,
-    containerId: deriveGuid(fabricId, "container", container),
+    containerId: vmIdOf(fabricId, container),
     tenant: TENANT,
     role: container,
     instance: container,

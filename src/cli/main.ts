@@ -7,6 +7,7 @@ import { Command, CommanderError, InvalidArgumentError, Option } from "commander
 import { type Logger, pino } from "pino";
 import packageJson from "../../package.json" with { type: "json" };
 import { errorText, FabricError } from "../model/errors.ts";
+import { addAuthorityCommand } from "./authority-command.ts";
 import { defaultCacheFolder, defaultDataFolder } from "./data-folder.ts";
 import { addDhcpCommands } from "./dhcp/commands.ts";
 import { addEventCommands } from "./events/commands.ts";
@@ -97,6 +98,7 @@ function createProgram(signal: AbortSignal): Command {
     .action((options: ServeArguments) => serve(options, signal));
   addFabricCommands(program, { ...surroundings(signal), logLevel, createLog });
   addTenantCommands(program, { ...surroundings(signal), warn });
+  addAuthorityCommand(program, { environment: process.env, print });
   addEventCommands(program, { environment: process.env, print });
   addFaultCommands(program, { environment: process.env, print });
   addDhcpCommands(program, { environment: process.env, print, warn });

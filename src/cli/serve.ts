@@ -21,6 +21,8 @@ import { createBootTrace } from "../trace/index.ts";
 import { Journal } from "../wds/index.ts";
 import type { WireObserver } from "../wireserver/index.ts";
 import { aborted } from "./aborted.ts";
+import { createAttester, openAuthority } from "./attestation.ts";
+import { authorityRoutes } from "./authority-command.ts";
 import { createReach, type Reach, reachByContact, reachByExchange } from "./boot-milestones.ts";
 import { openControlServer } from "./control/control-server.ts";
 import { fabricRoutes } from "./control/running-fabrics.ts";
@@ -31,7 +33,7 @@ import { dhcpRoutes } from "./dhcp/routes.ts";
 import { type DhcpNetwork, holdServerPort } from "./dhcp-service.ts";
 import { createMemoryVault } from "./fabric/identity-vault.ts";
 import { startHttpServices } from "./http-services.ts";
-import { INVENTORY_PLACE, type InventoryContainers } from "./inventory-containers.ts";
+import { INVENTORY_PLACE, type InventoryContainers, vmIdOf } from "./inventory-containers.ts";
 import { createMetrics, metricsRoutes, openMetricsServer } from "./metrics/metrics.ts";
 import type { MetricsAddress } from "./metrics/metrics-address.ts";
 import { openPlatformAddresses } from "./platform-addresses.ts";
@@ -81,7 +83,12 @@ export async function runServe(options: ServeOptions): Promise<void> {
   const metrics = createMetrics(version, views);
   await using _control = await openControlServer({
     folder: data.path,
-    routes: [fabricRoutes(() => info), dhcpRoutes(views), metricsRoutes(metrics)],
+    routes: [
+      fabricRoutes(() => info),
+      dhcpRoutes(views),
+      metricsRoutes(metrics),
+      authorityRoutes(() => openAuthority(data.store, Date.now)),
+    ],
     log,
   });
   await using opened = new AsyncDisposableStack();
@@ -155,6 +162,10 @@ async function startServices(parts: ServiceParts): Promise<RunningServices> {
     directory: containers,
     observer: observeGuests(data.store, reach, log),
     vault: createMemoryVault(Date.now),
+    attester: createAttester({
+      ...{ store: data.store, now: Date.now },
+      findVmId: (container) => vmIdOf(data.fabricId, container),
+    }),
     log,
   });
   opened.use(http);

@@ -343,16 +343,6 @@ export interface FaultRecord {
   readonly setMs: number;
 }
 
-/**
- * `/approvals/T/E`, written once, by the node whose guest lets event E of tenant T start; deleted by the control process
- * when the event is over.
- */
-export interface EventApproval {
-  readonly container: string;
-  /** Epoch milliseconds. */
-  readonly approvedMs: number;
-}
-
 /** Store keys, in one place. */
 export const keys = {
   tenant: (tenant: string) => `/tenants/${tenant}`,
@@ -380,6 +370,8 @@ export const keys = {
   /** Followed by every node: faults on demand are few. */
   faults: "/faults/",
   fault: (container: string) => `/faults/${container}`,
+  /** Written once, by the process that is first to need it. */
+  authority: "/authority",
   events: "/events/",
   eventsOf: (tenant: string) => `/events/${tenant}`,
   approvals: "/approvals/",

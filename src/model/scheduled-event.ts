@@ -61,6 +61,16 @@ export interface EventRecord {
   readonly events: readonly ScheduledEvent[];
 }
 
+/**
+ * `/approvals/T/E`, written once, by the node whose guest lets event E of tenant T start; deleted by the control process
+ * when the event is over.
+ */
+export interface EventApproval {
+  readonly container: string;
+  /** Epoch milliseconds. */
+  readonly approvedMs: number;
+}
+
 /** What guests see before there was any event. */
 export const FIRST_INCARNATION = 1;
 

@@ -10,6 +10,7 @@ export { signContent } from "./crypto/signed-data.ts";
 export { FaultBook } from "./faults/fault-book.ts";
 export { createHostPlugin, HOST_PLUGIN_PORT } from "./host-plugin.ts";
 export type { GuestServiceOptions } from "./http-service.ts";
+export { signAttestation } from "./metadata/attested-document.ts";
 export type { MetadataPlace } from "./metadata/instance-metadata.ts";
 export { createMetadataService, type MetadataServiceOptions } from "./metadata/metadata-service.ts";
 export { renderOvfEnvironment } from "./ovf-environment.ts";
@@ -29,9 +30,11 @@ export type {
   WireUser,
 } from "./wire-container.ts";
 export type {
+  AttestationQuestion,
   FaultableRequest,
   InjectedAnswer,
   WireArtifacts,
+  WireAttester,
   WireBody,
   WireEvent,
   WireEventList,

@@ -44,6 +44,7 @@ const REFUSALS = {
     reason: "malformed-request",
   },
   ERR_WIRE_METHOD: { status: 405, wireCode: "MethodNotAllowed", reason: "malformed-request" },
+  ERR_WIRE_TOO_MANY_REQUESTS: { status: 429, wireCode: "RequestRateLimitExceeded" },
   ERR_WIRE_NO_IDENTITY: { status: 400, wireCode: "IdentityNotFound" },
   ERR_WIRE_CERTIFICATE_REFUSED: {
     status: 400,

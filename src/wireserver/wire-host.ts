@@ -2,6 +2,7 @@
 
 import type { FaultStep, WireService } from "../model/playbook.ts";
 import type { EventSource, EventType } from "../model/scheduled-event.ts";
+import type { ApiVersion } from "./metadata/api-versions.ts";
 
 /** A VM's certificate and its key. */
 export interface WireIdentity {
@@ -136,4 +137,18 @@ export interface WireEvents {
    * @returns false if one of them is none of the deployment's; then none is approved
    */
   approve(container: string, ids: readonly string[]): Promise<boolean>;
+}
+
+/** What a guest wants to have attested. */
+export interface AttestationQuestion {
+  /** The version that it is answered in. */
+  readonly version: ApiVersion;
+  /** What the guest's own asker gave it, so that no old document will do; absent: the time. */
+  readonly nonce?: string;
+}
+
+/** Signs what the fabric knows of a VM. Where that is done, guests cannot reach. Rejections become a 503. */
+export interface WireAttester {
+  /** DER of a CMS SignedData; see `signAttestation`. */
+  attest(container: string, question: AttestationQuestion): Promise<Uint8Array>;
 }

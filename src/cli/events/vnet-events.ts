@@ -1,6 +1,10 @@
 /** Scheduled events on a node: what the guests of a VNET are shown, and what they approve. */
-import { asDocument, type EventApproval, keys } from "../../model/documents.ts";
-import { type EventRecord, FIRST_INCARNATION } from "../../model/scheduled-event.ts";
+import { asDocument, keys } from "../../model/documents.ts";
+import {
+  type EventApproval,
+  type EventRecord,
+  FIRST_INCARNATION,
+} from "../../model/scheduled-event.ts";
 import { type FabricStore, follow } from "../../store/index.ts";
 import type { WireEventList, WireEvents } from "../../wireserver/index.ts";
 

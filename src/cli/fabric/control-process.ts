@@ -6,6 +6,8 @@ import { FabricError } from "../../model/errors.ts";
 import { openSocketPath } from "../../net/socket-path.ts";
 import { serveStore, startCompaction } from "../../store/index.ts";
 import { aborted } from "../aborted.ts";
+import { openAuthority } from "../attestation.ts";
+import { authorityRoutes } from "../authority-command.ts";
 import { openControlServer } from "../control/control-server.ts";
 import { fabricRoutes } from "../control/running-fabrics.ts";
 import type { DataFolder } from "../data-folder.ts";
@@ -83,6 +85,7 @@ export async function runControl(
       tenantRoutes(control),
       eventRoutes(events),
       faultRoutes(createFaultControl(store, Date.now)),
+      authorityRoutes(() => openAuthority(store, Date.now)),
     ],
     log,
   });

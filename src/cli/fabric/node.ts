@@ -13,6 +13,7 @@ import { Poller } from "../../net/poller.ts";
 import { createLinuxNetwork, NetworkAgent, NodeVips } from "../../nm/index.ts";
 import type { FabricStore } from "../../store/index.ts";
 import type { BootTrace } from "../../trace/index.ts";
+import { createAttester } from "../attestation.ts";
 import { createNodeTrace, createReach } from "../boot-milestones.ts";
 import type { DhcpNetworkView } from "../dhcp/network-view.ts";
 import { startNodeFaults } from "./node-faults.ts";
@@ -70,6 +71,10 @@ export function startNode(options: NodeOptions): FabricNode {
     poller,
     ...(options.namespace !== undefined && { underlay: options.namespace }),
   });
+  const attester = createAttester({
+    ...{ store, now: Date.now },
+    findVmId: (container) => agent.findGoal(container)?.containerId,
+  });
   const nodeVips =
     options.namespace && new NodeVips({ nodeNamespace: options.namespace.namespace, onError });
   const networkAgent = new NetworkAgent({
@@ -77,8 +82,8 @@ export function startNode(options: NodeOptions): FabricNode {
     now: () => performance.now(),
     startServices: (vnet) =>
       startVnet({
-        ...{ store, node, vnet, agent, reach, poller, log, views, signal: stop.signal },
         faults: faults.book,
+        ...{ store, node, vnet, agent, attester, reach, poller, log, views, signal: stop.signal },
         ...(nodeVips !== undefined && { nodeVips }),
       }),
     onProgrammed: ({ container, mac, address }, status) => {

@@ -9,7 +9,12 @@ import type { Poller } from "../../net/poller.ts";
 import { type NodeVips, type NodeVnet, probeEndpoint, VnetVips } from "../../nm/index.ts";
 import type { FabricStore } from "../../store/index.ts";
 import { createChain, Journal, loadChain } from "../../wds/index.ts";
-import type { FaultBook, WireContainer, WireObserver } from "../../wireserver/index.ts";
+import type {
+  FaultBook,
+  WireAttester,
+  WireContainer,
+  WireObserver,
+} from "../../wireserver/index.ts";
 import { type Reach, reachByContact, reachByExchange } from "../boot-milestones.ts";
 import type { DhcpNetworkView } from "../dhcp/network-view.ts";
 import { startVnetEvents } from "../events/vnet-events.ts";
@@ -33,6 +38,7 @@ export interface VnetParts {
   readonly agent: ComputeAgent;
   readonly reach: Reach;
   readonly poller: Poller;
+  readonly attester: WireAttester;
   readonly log: Logger;
   /** Answers that are made wrong on purpose. */
   readonly faults: FaultBook;
@@ -73,6 +79,7 @@ export async function startVnet(parts: VnetParts): Promise<NetworkServices> {
   const services = opened.use(
     await startNetworkServices({
       events,
+      attester: parts.attester,
       namespace: vnet.namespace,
       interfaceName: vnet.bridge,
       poller,

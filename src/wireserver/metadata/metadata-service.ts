@@ -4,10 +4,12 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { createGuestService, type GuestServiceOptions, notFoundText } from "../http-service.ts";
 import { refuse } from "../refusal.ts";
 import type { WireContainer } from "../wire-container.ts";
-import type { WireEvents } from "../wire-host.ts";
+import type { WireAttester, WireEvents } from "../wire-host.ts";
 import { API_VERSIONS, NEWEST_VERSIONS, requireApiVersion } from "./api-versions.ts";
+import { parseAttestationQuestion } from "./attested-document.ts";
 import { instanceMetadataOf, type MetadataPlace, SUBSCRIPTION_ID } from "./instance-metadata.ts";
 import { findValue, type MetadataValue } from "./metadata-tree.ts";
+import { RequestBudget } from "./request-budget.ts";
 import { NO_EVENTS, parseStartRequests, scheduledEventsOf } from "./scheduled-events.ts";
 
 const BODY_BYTES_MAX = 16 * 1024;
@@ -26,6 +28,10 @@ export interface MetadataServiceOptions extends GuestServiceOptions {
   readonly place?: Partial<MetadataPlace>;
   /** Absent: nothing is ever scheduled. */
   readonly events?: WireEvents;
+  /** Absent: nothing is attested, and the path is a 404. */
+  readonly attester?: WireAttester;
+  /** Milliseconds, that only grow. Absent: guests may ask as often as they can. */
+  readonly now?: () => number;
 }
 
 /** A request whose headers are in order. */
@@ -45,7 +51,8 @@ type Route = Readonly<Partial<Record<"GET" | "POST", Answer>>>;
 
 /** Makes the metadata service. It does not listen; see `createWireServer`. */
 export function createMetadataService(options: MetadataServiceOptions): FastifyInstance {
-  const { observer } = options;
+  const { observer, now } = options;
+  const budget = now === undefined ? undefined : new RequestBudget(now);
   const routes = createRoutes(options);
   return createGuestService({
     ...options,
@@ -60,6 +67,10 @@ export function createMetadataService(options: MetadataServiceOptions): FastifyI
         throw refuse("ERR_WIRE_NOT_FOUND", notFoundText(request));
       }
       assertMeant(request);
+      if (budget?.take(caller.name) === false) {
+        reply.header("retry-after", "1");
+        throw refuse("ERR_WIRE_TOO_MANY_REQUESTS", "Too many requests");
+      }
       const { route, names } = found;
       const answer = request.method === "POST" ? route.POST : route.GET;
       if (answer === undefined || (request.method !== "GET" && request.method !== "POST")) {
@@ -76,10 +87,12 @@ export function createMetadataService(options: MetadataServiceOptions): FastifyI
 /** What is served, by the beginning of the path. */
 function createRoutes(options: MetadataServiceOptions): ReadonlyMap<string, Route> {
   const versions = leaf(({ reply }) => sendJson(reply, { apiVersions: API_VERSIONS }));
+  const { attester } = options;
   return new Map<string, Route>([
     ["/metadata/instance", { GET: instanceAnswer({ ...PLACE_DEFAULT, ...options.place }) }],
     ["/metadata/versions", { GET: versions }],
     ["/metadata/scheduledevents", eventsRoute(options.events)],
+    ...(attester === undefined ? [] : [attestedRoute(attester)]),
     ["/metadata/identity/oauth2/token", { GET: leaf(refuseToken) }],
     ["/microsoft.compute/identity", { GET: leaf(sendIdentity) }],
   ]);
@@ -173,6 +186,17 @@ function eventsRoute(events: WireEvents | undefined): Route {
       throw refuse("ERR_WIRE_REQUEST_MALFORMED", "Bad request. There is no such event");
     }),
   };
+}
+
+function attestedRoute(attester: WireAttester): [string, Route] {
+  const GET = leaf(async ({ caller, reply, query }) => {
+    const version = requireApiVersion(query.get("api-version"));
+    const question = parseAttestationQuestion(version, query.get("nonce"));
+    const signed = await ask(() => attester.attest(caller.name, question));
+    const signature = Buffer.from(signed).toString("base64");
+    return sendJson(reply, { encoding: "pkcs7", signature });
+  });
+  return ["/metadata/attested/document", { GET }];
 }
 
 /** What the host does not answer is no fault of the guest's. */

@@ -1,7 +1,12 @@
 /** What the metadata service asks of every request, and how it refuses. */
 
 import { describe, expect, test } from "vitest";
+import { parseIpv4 } from "../../../src/model/ipv4-address.ts";
 import { createMetadataService } from "../../../src/wireserver/index.ts";
+import {
+  REQUESTS_AT_ONCE,
+  REQUESTS_PER_SECOND,
+} from "../../../src/wireserver/metadata/request-budget.ts";
 import { CONTAINER, createDirectory, createRecorder } from "../fixtures.ts";
 import { ask, PROVISIONED } from "./ask.ts";
 
@@ -147,4 +152,29 @@ test("what is rendered once is rendered anew for a new document of the container
     provisioning: { ...PROVISIONED.provisioning!, hostName: "other" },
   });
   expect(await read()).toBe("other");
+});
+
+test("a guest that asks too often gets 429 until it waits, and the others are served", async () => {
+  let nowMs = 0;
+  const other = { ...CONTAINER, name: "hello.web_1", address: parseIpv4("10.20.0.5") };
+  await using app = createMetadataService({
+    directory: createDirectory(PROVISIONED, other),
+    observer: createRecorder(),
+    now: () => nowMs,
+  });
+  const url = `/metadata/instance/compute/name?${version}&format=text`;
+  const get = async (remoteAddress = "10.20.0.4") => app.inject({ url, headers, remoteAddress });
+  for (let count = 0; count < REQUESTS_AT_ONCE; count += 1) {
+    expect((await get()).statusCode).toBe(200);
+  }
+  const refused = await get();
+  expect(refused.statusCode).toBe(429);
+  expect(refused.headers["retry-after"]).toBe("1");
+  expect(refused.json()).toEqual({ error: "Too many requests" });
+  expect((await get("10.20.0.5")).statusCode).toBe(200);
+  nowMs += 1_000;
+  for (let count = 0; count < REQUESTS_PER_SECOND; count += 1) {
+    expect((await get()).statusCode).toBe(200);
+  }
+  expect((await get()).statusCode).toBe(429);
 });
