@@ -38,6 +38,7 @@ export {
   type ComputeManagerOptions,
   type ContainerView,
   containerView,
+  describeExtensions,
   type ManagerClock,
   type Submitted,
 } from "./manager/index.ts";

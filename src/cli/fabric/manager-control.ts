@@ -1,5 +1,5 @@
 /** What commands ask of a fabric, answered by its managers and its store. */
-import type { ComputeManager } from "../../compute/index.ts";
+import { type ComputeManager, describeExtensions } from "../../compute/index.ts";
 import {
   asDocument,
   type ContainerGoal,
@@ -70,9 +70,13 @@ export function createFabricControl(options: ManagerControlOptions): FabricContr
         throw new FabricError("ERR_USAGE_CONTAINER_UNKNOWN", message);
       }
       const waits = why(await trace.timeline(container), now());
-      const sentence = `${container} is ${view.state}: ${view.detail}. ${waits}`;
-      const fault = await faultSentence(store, container);
-      return fault === undefined ? sentence : `${sentence} ${fault}`;
+      const extensions = describeExtensions(view.extensions);
+      const sentences = [
+        `${container} is ${view.state}: ${view.detail}. ${waits}`,
+        extensions === undefined ? undefined : `Besides, ${extensions}.`,
+        await faultSentence(store, container),
+      ];
+      return sentences.filter((sentence) => sentence !== undefined).join(" ");
     },
   };
 }

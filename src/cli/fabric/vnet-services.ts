@@ -167,6 +167,7 @@ function observeGuests(parts: VnetParts): WireObserver {
       });
       if (state === "Ready") reach(name, "ready", () => ({ incarnation: report.incarnation }));
     },
+    agentStatus: ({ name }, status) => agent.reportAgent(name, status),
     roleProperties: async ({ name }, properties) => {
       const state = properties.get("RoleState");
       if (state === undefined) return;

@@ -7,6 +7,7 @@ import { ask, DATA, JSON_OUTPUT, type Look, show } from "../look.ts";
 import { readMacArgument } from "../mac-argument.ts";
 import { parseSeconds } from "../parse-seconds.ts";
 import { renderTable } from "../table.ts";
+import { addExtensionCommand, extensionNote } from "./extension-command.ts";
 import {
   AcceptedSchema,
   CONTAINER_ACTIONS,
@@ -84,6 +85,7 @@ export function addTenantCommands(program: Command, options: TenantCommandOption
       .option(...DATA)
       .option(...JSON_OUTPUT)
       .action((look: Look) => list(look, options));
+  addExtensionCommand(program, options);
   listing("ps", "the containers of a fabric, and what state each is in", ps);
   listing("nodes", "the nodes of a fabric, with what is used of each", nodes);
   listing("tenants", "the tenants of a fabric, with their public endpoints", tenants);
@@ -209,7 +211,7 @@ async function ps(look: Look, options: TenantCommandOptions): Promise<void> {
   const views = await ask("/v1/containers", ContainerViewsSchema, look, options);
   const rows = views.map((view) => [
     ...[view.container, view.state, view.milestone, view.node || "-", view.address],
-    view.detail,
+    [view.detail, extensionNote(view.extensions)].filter(Boolean).join("; "),
   ]);
   show(
     look,

@@ -3,6 +3,24 @@ import { z } from "zod";
 import type { MacAddress } from "../../model/mac-address.ts";
 import type { TenantDescription } from "../../model/tenant.ts";
 
+const ExtensionViewSchema = z.object({
+  name: z.string(),
+  version: z.string(),
+  /** What is wanted: `enabled`, `disabled` or `uninstall`. */
+  state: z.string(),
+  /** What the agent says of its program; empty while it said nothing. */
+  handler: z.string(),
+  /** What the extension said; empty while it said nothing. */
+  status: z.string(),
+  code: z.number().nullable(),
+  message: z.string(),
+  /** What it says is not of the settings that are wanted. */
+  pending: z.boolean(),
+});
+
+/** An extension of a container. */
+export type ExtensionView = z.infer<typeof ExtensionViewSchema>;
+
 const ContainerViewSchema = z.object({
   container: z.string(),
   tenant: z.string(),
@@ -21,6 +39,7 @@ const ContainerViewSchema = z.object({
   since: z.string(),
   /** Why it is in this state, for people. */
   detail: z.string(),
+  extensions: z.array(ExtensionViewSchema).readonly(),
 });
 
 /** A container, as `ps` shows it. */

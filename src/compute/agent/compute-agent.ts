@@ -8,6 +8,7 @@ import { asDocument, type ContainerGoal, keys, type NicStatus } from "../../mode
 import { type FabricStore, type Follower, follow } from "../../store/index.ts";
 import type { BootTrace } from "../../trace/index.ts";
 import type { Hypervisor, Vm } from "../hypervisor.ts";
+import { type AgentReport, boundReport } from "./agent-report.ts";
 import { type AgentClock, pause } from "./clock.ts";
 import { ContainerWorker } from "./container-worker.ts";
 import { Deadlines } from "./deadlines.ts";
@@ -149,6 +150,18 @@ export class ComputeAgent implements AsyncDisposable {
   async reportRole(container: string, role: string): Promise<void> {
     await this.#workers.get(container)?.report((guest) => {
       guest.role = role;
+    });
+  }
+
+  /**
+   * Records what the guest agent uploaded of itself and its extensions; resolves when that is durable, rejects as the
+   * store. Nothing is written if nothing changed.
+   */
+  async reportAgent(container: string, report: AgentReport): Promise<void> {
+    const { agent, extensions } = boundReport(report);
+    await this.#workers.get(container)?.report((guest) => {
+      guest.agent = agent;
+      guest.extensions = extensions;
     });
   }
 

@@ -368,13 +368,13 @@ export class ContainerWorker implements Waiting, NetworkUser {
   #draft(): StatusDraft | undefined {
     const { goal, modRev } = this.#reader;
     if (goal === undefined || !this.#isOpen || !this.#hasFolder) return undefined;
-    const { vm, health, role, fetchedIncarnation } = this.#guest ?? {};
+    const vm = this.#guest?.vm;
     const status = draftStatus({
       node: this.#edge.node,
       goal,
       activity: this.#activity,
       vm: vm && { attempt: vm.attempt, port: vm.port.name },
-      ...{ health, role, fetchedIncarnation },
+      said: this.#guest ?? {},
       liveness: this.#judge(),
       failure: this.#failure,
       stopNote: this.#stopNote,

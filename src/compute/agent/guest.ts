@@ -13,6 +13,8 @@ export interface Guest extends GuestFacts {
   heardMs: number;
   health?: GuestHealth;
   role?: string;
+  agent?: NonNullable<ContainerStatus["agent"]>;
+  extensions?: NonNullable<ContainerStatus["extensions"]>;
   fetchedIncarnation?: number;
   /** The last goal of its attempt. */
   goal?: ContainerGoal;
@@ -30,9 +32,11 @@ export function newGuest(vm: Vm, nowMs: number): Guest {
  * @param status - of the VM's attempt
  */
 export function recallGuest(guest: Guest, status: ContainerStatus): void {
-  const { state, health, role, fetchedIncarnation } = status;
+  const { state, health, role, agent, extensions, fetchedIncarnation } = status;
   if (health !== undefined) guest.health = health;
   if (role !== undefined) guest.role = role;
+  if (agent !== undefined) guest.agent = agent;
+  if (extensions !== undefined) guest.extensions = extensions;
   if (fetchedIncarnation !== undefined) guest.fetchedIncarnation = fetchedIncarnation;
   guest.readyOnce =
     health?.state === "Ready" || state === "Ready" || state === "Busy" || state === "Unresponsive";

@@ -15,6 +15,8 @@ export interface GuestFacts {
   /** When it last said anything to the wire server; the start, if it has not yet. */
   readonly heardMs: number;
   readonly health?: GuestHealth;
+  /** What its agent uploaded of itself. */
+  readonly agent?: NonNullable<ContainerStatus["agent"]>;
 }
 
 /** What to say of a guest, and when that may change by itself. */
@@ -79,13 +81,17 @@ function judgeStart(
 }
 
 function judgeVoice(
-  { heardMs, health }: GuestFacts,
+  { heardMs, health, agent }: GuestFacts,
   { silenceMs }: ComputePolicy,
   nowMs: number,
 ): Liveness {
   const silentMs = heardMs + silenceMs;
   if (nowMs >= silentMs) {
     return alive("Unresponsive", `its agent has said nothing for ${seconds(silenceMs)} s`);
+  }
+  if (agent !== undefined && isNotReady(agent)) {
+    const said = agent.message === undefined ? "" : `: ${agent.message}`;
+    return alive("Busy", `its agent uploads NotReady${said}`, silentMs);
   }
   if (health === undefined) return alive("Ready", "its agent reported Ready before", silentMs);
   return alive(health.state === "Ready" ? "Ready" : "Busy", describeHealth(health), silentMs);
@@ -97,6 +103,11 @@ function alive(
   untilMs = Number.POSITIVE_INFINITY,
 ): Liveness {
   return { kind: "alive", state, detail, untilMs };
+}
+
+/** Agents write it so; clients are not relied on for their case. */
+function isNotReady({ status }: { readonly status: string }): boolean {
+  return status.toLowerCase() === "notready";
 }
 
 function describeHealth({ state, subStatus, description }: GuestHealth): string {

@@ -1,21 +1,26 @@
 /** What a container's status says, as a function of what its node's agent knows. */
 import type { ContainerGoal, ContainerState, ContainerStatus } from "../../model/documents.ts";
 import type { Failure, NetworkView } from "./decide.ts";
-import type { GuestHealth, Liveness } from "./liveness.ts";
+import type { Liveness } from "./liveness.ts";
 
 /** A status without the time since when it is so. */
 export type StatusContent = Omit<ContainerStatus, "sinceMs">;
+
+/** The parts of a status that a guest says of itself. */
+export type GuestWords = Pick<
+  ContainerStatus,
+  "health" | "role" | "agent" | "extensions" | "fetchedIncarnation"
+>;
 
 export interface StatusFacts {
   readonly node: string;
   readonly goal: ContainerGoal;
   /** The step that is under way. */
   readonly activity: { readonly state: ContainerState; readonly detail: string } | undefined;
-  /** The VM that runs, and what its guest said. */
+  /** The VM that runs. */
   readonly vm: { readonly attempt: number; readonly port: string } | undefined;
-  readonly health: GuestHealth | undefined;
-  readonly role: string | undefined;
-  readonly fetchedIncarnation: number | undefined;
+  /** What its guest said. */
+  readonly said: GuestWords;
   /** Of the VM that runs. */
   readonly liveness: Liveness | undefined;
   readonly failure: Failure | undefined;
@@ -27,16 +32,24 @@ export interface StatusFacts {
 
 /** Drafts a status. Of a VM of another attempt it says nothing but that it is in the way. */
 export function draftStatus(facts: StatusFacts): StatusContent {
-  const { node, goal, vm, health, role, fetchedIncarnation } = facts;
+  const { node, goal, vm, said } = facts;
   const isOwn = vm?.attempt === goal.attempt;
   return {
     ...draftState(facts),
     node,
     attempt: goal.attempt,
     ...(vm !== undefined && { port: vm.port }),
-    ...(isOwn && health !== undefined && { health }),
-    ...(isOwn && role !== undefined && { role }),
-    ...(isOwn && fetchedIncarnation !== undefined && { fetchedIncarnation }),
+    ...(isOwn && wordsOf(said)),
+  };
+}
+
+function wordsOf({ health, role, agent, extensions, fetchedIncarnation }: GuestWords): GuestWords {
+  return {
+    ...(health !== undefined && { health }),
+    ...(role !== undefined && { role }),
+    ...(agent !== undefined && { agent }),
+    ...(extensions !== undefined && { extensions }),
+    ...(fetchedIncarnation !== undefined && { fetchedIncarnation }),
   };
 }
 

@@ -1,6 +1,7 @@
 /** What `ps` shows of a container: a pure function of its goal, its status and its trace. */
 import type { ContainerGoal, ContainerState, ContainerStatus } from "../../model/documents.ts";
 import type { Milestone } from "../../model/milestone.ts";
+import { type ExtensionView, extensionViews } from "./extension-view.ts";
 import { statusOf } from "./recovery.ts";
 
 /** One row of `ps`; the names are a contract of `ps --json`. */
@@ -22,6 +23,8 @@ export interface ContainerView {
   readonly since: string;
   /** Why it is in this state. */
   readonly detail: string;
+  /** What is wanted of each of its extensions, and what became of it. */
+  readonly extensions: readonly ExtensionView[];
 }
 
 /** See {@link ContainerView}. */
@@ -35,6 +38,7 @@ export function containerView(
   return {
     ...{ container, tenant, role, node, mac, address, vnet },
     ...stateOf(goal, own),
+    extensions: extensionViews(goal, own),
     milestone: lastMilestone ?? "",
     health: own === undefined ? "" : healthText(own),
     since: own === undefined ? "" : new Date(own.sinceMs).toISOString(),

@@ -138,6 +138,7 @@ describe("containerView", () => {
       ...{ milestone: "ready", mac: "02:00:00:00:00:01", address: "10.0.0.4", vnet: "lab.net" },
       ...{ health: "NotReady (Provisioning: disk)", since: "2026-01-01T00:00:00.000Z" },
       detail: "no disk",
+      extensions: [],
     });
   });
 });
