@@ -11,11 +11,18 @@ import fastify, {
 } from "fastify";
 import type { WireService } from "../model/playbook.ts";
 import { findCaller, requireCaller } from "./caller.ts";
+import { answerFast, type FastRoute } from "./fast-path.ts";
 import { changeAnswer, endConnection, HeldRequests, inject } from "./faults/inject.ts";
 import { type Refusal, refusalOf, refuse, wireCodeOf } from "./refusal.ts";
 import { createDroppedBody } from "./store/dropped-body.ts";
 import type { WireContainer, WireDirectory, WireObserver } from "./wire-container.ts";
-import type { InjectedAnswer, WireArtifacts, WireFaults, WireVault } from "./wire-host.ts";
+import type {
+  InjectedAnswer,
+  WireArtifacts,
+  WireFaults,
+  WireRecorder,
+  WireVault,
+} from "./wire-host.ts";
 
 /** A guest that is slower than this is cut off; clients give up after 10 s themselves. */
 const REQUEST_TIMEOUT_MS = 10_000;
@@ -37,6 +44,8 @@ export interface GuestServiceOptions {
   readonly observer: WireObserver;
   /** Absent: all answers are right. */
   readonly faults?: WireFaults;
+  /** Absent: nothing is recorded. */
+  readonly recorder?: WireRecorder;
   /** Absent: VMs have no certificates. */
   readonly vault?: WireVault;
   /** Absent: no package can be read. */
@@ -73,6 +82,7 @@ export function createGuestService(
     /** Where longer bodies are taken: a `PUT` to this path, in the router's notation. */
     readonly uploads?: Uploads;
     readonly errorBody: ErrorBody;
+    readonly fast?: FastRoute;
     readonly handle: GuestHandler;
   },
 ): FastifyInstance {
@@ -102,6 +112,7 @@ export function createGuestService(
   app.all("/*", handle);
   const { uploads } = options;
   if (uploads !== undefined) app.put(uploads.path, uploadRoute(uploads), handle);
+  if (options.fast !== undefined) answerFast(app, options.fast, options);
   app.setNotFoundHandler((request, reply) =>
     answerRefusal(refuse("ERR_WIRE_NOT_FOUND", notFoundText(request)), reply, errorBody),
   );

@@ -4,10 +4,12 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import type { Ipv4Address } from "../model/ipv4-address.ts";
 import { CertificateBundles } from "./certificates/certificate-bundles.ts";
 import { readTransport } from "./certificates/transport.ts";
-import { goalStateOf, hostingEnvironmentOf, sharedConfigOf } from "./documents.ts";
+import { hostingEnvironmentOf, sharedConfigOf } from "./documents.ts";
 import { extensionsOf } from "./extensions/extensions-document.ts";
 import { renderExtensionsConfig } from "./extensions/render-extensions.ts";
 import { requireIdentity, sealSettings } from "./extensions/sealing.ts";
+import type { FastRoute } from "./fast-path.ts";
+import { GoalStateCache } from "./goal-state-cache.ts";
 import {
   bodyBytes,
   bodyText,
@@ -21,7 +23,6 @@ import { refuse, stored } from "./refusal.ts";
 import { renderRemoteAccess } from "./remote-access.ts";
 import {
   renderFullConfig,
-  renderGoalState,
   renderHostingEnvironment,
   renderSharedConfig,
   renderVersions,
@@ -70,6 +71,7 @@ interface WireParts extends StoreParts {
   /** Absent: VMs have no certificates. */
   readonly bundles: CertificateBundles | undefined;
   readonly telemetry: RateRule;
+  readonly goalStates: GoalStateCache;
 }
 
 type Route = (exchange: Exchange) => FastifyReply | Promise<FastifyReply>;
@@ -99,8 +101,10 @@ const MACHINE_ROUTES: ReadonlyMap<string, Route> = new Map<string, Route>([
  * Callers are known by their source address only; everybody else gets a 403.
  */
 export function createWireServer(options: WireServerOptions): FastifyInstance {
+  const authority = { address: options.endpoint, port: options.port ?? HTTP_PORT };
   const parts: WireParts = {
-    authority: { address: options.endpoint, port: options.port ?? HTTP_PORT },
+    authority,
+    goalStates: new GoalStateCache(authority, options.vault !== undefined),
     observer: options.observer,
     vault: options.vault,
     bundles: options.vault === undefined ? undefined : new CertificateBundles(options.vault),
@@ -118,6 +122,7 @@ export function createWireServer(options: WireServerOptions): FastifyInstance {
     bodyBytesMax: WIRE_BODY_BYTES_MAX,
     uploads: { path: "/store/*", bytesMax: STATUS_BLOB_BYTES_MAX },
     errorBody: { type: XML_TYPE, render: renderError },
+    fast: fastGoalState(parts),
     handle: (caller, request, reply) => {
       const query = parseWireQuery(request.url);
       return findRoute(request.method, query)({ caller, query, request, reply, parts });
@@ -152,8 +157,21 @@ function getGoalState({ caller, request, reply, parts }: Exchange): FastifyReply
     );
   }
   parts.observer.contact(caller, { kind: "goalstate", incarnation: caller.incarnation });
-  const goalState = goalStateOf(caller, parts.authority, parts.vault !== undefined);
-  return sendXml(reply, renderGoalState(goalState));
+  return reply.type(XML_TYPE).send(parts.goalStates.render(caller).body);
+}
+
+/** The same answer as {@link getGoalState}, for the spellings that clients use. */
+function fastGoalState({ goalStates, observer }: WireParts): FastRoute {
+  return {
+    urls: new Set(["/machine/?comp=goalstate", "/machine?comp=goalstate"]),
+    answer: (caller, { headers }) => {
+      if (!headers["x-ms-version"]) return undefined;
+      const { body, sha256 } = goalStates.render(caller);
+      observer.contact(caller, { kind: "goalstate", incarnation: caller.incarnation });
+      const length = String(body.length);
+      return { body, sha256, headers: ["content-type", XML_TYPE, "content-length", length] };
+    },
+  };
 }
 
 async function getConfig(exchange: Exchange): Promise<FastifyReply> {

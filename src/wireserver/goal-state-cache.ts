@@ -1,0 +1,56 @@
+/** Goal states as bytes: what guests ask for all the time, and what changes seldom. */
+
+import { createHash } from "node:crypto";
+import { BoundedMap } from "./certificates/bounded-map.ts";
+import { goalStateOf } from "./documents.ts";
+import { renderGoalState } from "./render-documents.ts";
+import type { WireContainer } from "./wire-container.ts";
+import type { WireAuthority } from "./wire-urls.ts";
+
+/** Some 2.5 kB each. */
+export const GOAL_STATES_MAX = 16_384;
+
+/** A goal state that was rendered. */
+export interface RenderedGoalState {
+  readonly body: Buffer;
+  /** Of the body, hexadecimal. */
+  readonly sha256: string;
+}
+
+/**
+ * Keeps the goal state of each container. A directory may make a new object for each request, so a container is known
+ * by all that its goal state is made of.
+ */
+export class GoalStateCache {
+  readonly #authority: WireAuthority;
+  readonly #hasCertificates: boolean;
+  readonly #rendered = new BoundedMap<RenderedGoalState & { readonly version: string }>(
+    GOAL_STATES_MAX,
+  );
+
+  constructor(authority: WireAuthority, hasCertificates: boolean) {
+    this.#authority = authority;
+    this.#hasCertificates = hasCertificates;
+  }
+
+  /** The present goal state. */
+  render(container: WireContainer): RenderedGoalState {
+    const version = versionOf(container);
+    const known = this.#rendered.find(container.name);
+    if (known !== undefined && known.version === version) return known;
+    const document = goalStateOf(container, this.#authority, this.#hasCertificates);
+    const body = Buffer.from(renderGoalState(document));
+    const sha256 = createHash("sha256").update(body).digest("hex");
+    const rendered = { version, body, sha256 };
+    this.#rendered.keep(container.name, rendered);
+    return rendered;
+  }
+}
+
+/** Everything that `goalStateOf` reads of a container; a test changes each and sees that the document changes. */
+function versionOf(container: WireContainer): string {
+  const { containerId, instanceId, roleInstance, deployment, incarnation, expectedState } =
+    container;
+  const hasUsers = container.users !== undefined && container.users.length > 0;
+  return `${incarnation} ${expectedState} ${hasUsers} ${containerId} ${instanceId} ${deployment.guid} ${roleInstance}`;
+}
