@@ -75,10 +75,11 @@ export function reachByExchange(
 /** The wire server was asked for something. */
 export function reachByContact(
   reach: Reach,
-  { name, incarnation }: WireContainer,
-  kind: WireRequestKind,
+  { name }: WireContainer,
+  { kind, incarnation }: { readonly kind: WireRequestKind; readonly incarnation?: number },
 ): void {
   reach(name, "agent-contact", () => ({ request: kind }));
+  if (incarnation === undefined) return;
   if (kind === "goalstate") reach(name, "goalstate-fetched", () => ({ incarnation }));
   if (kind === "sharedConfig") reach(name, "config-fetched", () => ({ incarnation }));
 }

@@ -8,6 +8,7 @@ import type { FabricStore } from "../store/index.ts";
 import type { BootTrace } from "../trace/index.ts";
 import { openTrace, startManager } from "./fabric/control-plane.ts";
 import { type FabricNode, startNode } from "./fabric/node.ts";
+import { ArtifactFolder } from "./guest-material/artifact-folder.ts";
 
 const NODE = "node-1";
 /** It lives and dies with the managers, so nobody ever waits so long. */
@@ -39,7 +40,10 @@ export async function startFabric(options: FabricOptions): Promise<Fabric> {
   await joinNode(store);
   const control = startManager({ store, fabricId, trace, log, nodeGraceMs: NODE_LEASE_MS });
   const runDirectory = join(options.folder, "run");
-  const node = startNode({ ...options, trace, node: NODE, runDirectory, vmsAtEnd: "stop" });
+  const node = await startNode({
+    ...{ ...options, trace, node: NODE, runDirectory, vmsAtEnd: "stop" },
+    artifacts: new ArtifactFolder(options.folder),
+  });
   return {
     ...node,
     manager: control.manager,

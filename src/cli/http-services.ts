@@ -11,8 +11,6 @@ import {
   HOST_PLUGIN_PORT,
   type WireAttester,
   type WireDirectory,
-  type WireEvents,
-  type WireFaults,
   type WireObserver,
   type WireVault,
 } from "../wireserver/index.ts";
@@ -26,13 +24,8 @@ export interface HttpServicesOptions {
   readonly mayPrecedeAddresses?: boolean;
   readonly directory: WireDirectory;
   readonly observer: WireObserver;
-  /** Absent: nothing is ever scheduled. */
-  readonly events?: WireEvents;
-  readonly faults?: WireFaults;
-  /** Absent: guests are given no certificates. */
-  readonly vault?: WireVault;
-  /** Absent: nothing is attested. */
-  readonly attester?: WireAttester;
+  readonly vault: WireVault;
+  readonly attester: WireAttester;
   readonly log: Logger;
 }
 
@@ -42,23 +35,14 @@ export interface HttpServicesOptions {
  * @throws FabricError ERR_NET_ADDRESS_IN_USE, ERR_NET_SYSTEM_CALL
  */
 export async function startHttpServices(options: HttpServicesOptions): Promise<AsyncDisposable> {
-  const { directory, observer, faults, vault, log } = options;
+  const { directory, observer, vault, attester, log } = options;
   await using opened = new AsyncDisposableStack();
-  const common = {
-    ...{ directory, observer, logger: log },
-    ...(faults !== undefined && { faults }),
-    ...(vault !== undefined && { vault }),
-  };
+  const common = { directory, observer, vault, logger: log };
   const wire = createWireServer({ ...common, endpoint: WIRE_SERVER_ADDRESS });
   await listen(options, opened, wire, WIRE_SERVER_ADDRESS, HTTP_PORT);
   const hostPlugin = createHostPlugin(common);
   await listen(options, opened, hostPlugin, WIRE_SERVER_ADDRESS, HOST_PLUGIN_PORT);
-  const { events, attester } = options;
-  const metadata = createMetadataService({
-    ...{ ...common, now: () => performance.now() },
-    ...(events !== undefined && { events }),
-    ...(attester !== undefined && { attester }),
-  });
+  const metadata = createMetadataService({ ...common, attester, now: () => performance.now() });
   await listen(options, opened, metadata, METADATA_ADDRESS, HTTP_PORT);
   return opened.move();
 }

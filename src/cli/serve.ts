@@ -242,7 +242,7 @@ function createInventoryReach(
 function observeGuests(store: FabricStore, reach: Reach, log: Logger): WireObserver {
   const healths = new Map<string, string>();
   return {
-    contact: (container, { kind }) => reachByContact(reach, container, kind),
+    contact: (container, request) => reachByContact(reach, container, request),
     health: async ({ name }, { incarnation, ...health }) => {
       // Transitions are stored, heartbeats are not.
       const text = JSON.stringify(health);

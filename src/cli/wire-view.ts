@@ -3,7 +3,7 @@ import type { ContainerGoal } from "../model/documents.ts";
 import { type Ipv4Subnet, parseIpv4 } from "../model/ipv4-address.ts";
 import { parseMac } from "../model/mac-address.ts";
 import { deriveGuid } from "../model/names.ts";
-import type { WireContainer, WireProvisioning } from "../wireserver/index.ts";
+import type { WireContainer, WireInstance, WireProvisioning } from "../wireserver/index.ts";
 
 /**
  * Renders a goal.
@@ -28,14 +28,19 @@ export function wireContainerOf(
     address: parseIpv4(goal.address),
     mac: parseMac(goal.mac),
     ...(subnet !== undefined && { subnet }),
-    instances: siblings.map(({ instance, address, endpoints }) => ({
-      id: instance,
-      address: parseIpv4(address),
-      endpoints,
-    })),
+    instances: siblings.map(wireInstanceOf),
     settings: goal.settings,
     ...guestOf(goal),
   };
+}
+
+/** An instance as its neighbours see it. */
+export function wireInstanceOf({
+  instance,
+  address,
+  endpoints,
+}: Pick<ContainerGoal, "instance" | "address" | "endpoints">): WireInstance {
+  return { id: instance, address: parseIpv4(address), endpoints };
 }
 
 /** What a guest is provisioned with; undefined if it is given nothing. */

@@ -42,5 +42,5 @@ export {
   type ManagerClock,
   type Submitted,
 } from "./manager/index.ts";
-export { listProcesses } from "./processes.ts";
+export { killProcesses, listProcesses } from "./processes.ts";
 export { type ProvisioningDisc, writeProvisioningDisc } from "./provisioning-disc.ts";

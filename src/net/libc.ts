@@ -39,6 +39,7 @@ const call = {
   ioctl: libc.func("int ioctl(int fd, uint64_t request, void *argument)"),
   if_nametoindex: libc.func("uint32_t if_nametoindex(const char *name)"),
   flock: libc.func("int flock(int fd, int operation)"),
+  fcntl: libc.func("int fcntl(int fd, int command, ...)"),
   // No wrappers before glibc 2.36.
   pidfdOpen: libc.func("syscall", "long", ["long", "int", "uint"]),
   pidfdSendSignal: libc.func("syscall", "long", ["long", "int", "int", "void *", "uint"]),
@@ -292,6 +293,12 @@ export function ioctl(fd: number, request: number, argument: Buffer, action: str
 /** The index of an interface in the thread's network namespace; 0 if there is none. */
 export function interfaceIndex(name: string): number {
   return call.if_nametoindex(name);
+}
+
+/** A second descriptor of the same open file or socket; both are closed, each by its owner. */
+export function duplicateDescriptor(fd: number): number {
+  const F_DUPFD_CLOEXEC = 1030;
+  return checked(call.fcntl(fd, F_DUPFD_CLOEXEC, "int", 0), "duplicate a descriptor");
 }
 
 /**

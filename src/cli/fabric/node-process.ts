@@ -21,6 +21,7 @@ import { type ControlRoutes, openControlServer } from "../control/control-server
 import { type FabricInfo, fabricRoutes } from "../control/running-fabrics.ts";
 import { findFabricId } from "../data-folder.ts";
 import { dhcpRoutes } from "../dhcp/routes.ts";
+import { ArtifactFolder } from "../guest-material/artifact-folder.ts";
 import { chooseHypervisor, type HypervisorChoice } from "../hypervisor-choice.ts";
 import { createMetrics, metricsRoutes } from "../metrics/metrics.ts";
 import { requireRoot } from "../require-root.ts";
@@ -79,8 +80,9 @@ export async function runNode(options: NodeProcessOptions): Promise<void> {
   const hypervisor = await chooseHypervisor({ ...options, dataFolder: folder, lifetime: "own" });
   const trace = openTrace(store, log);
   await using started = await startNode({
-    ...{ store, trace, node, hypervisor, log, namespace },
+    ...{ store, trace, node, hypervisor, log, namespace, folder },
     vmsAtEnd: "leave",
+    artifacts: new ArtifactFolder(data),
     images: await openImages(options.cacheFolder),
     prefix: `gs-${fabricId}-${node}-`,
     runDirectory: join(folder, "run"),

@@ -13,12 +13,16 @@ import { Poller } from "../../net/poller.ts";
 import { createLinuxNetwork, NetworkAgent, NodeVips } from "../../nm/index.ts";
 import type { FabricStore } from "../../store/index.ts";
 import type { BootTrace } from "../../trace/index.ts";
+import type { WireArtifacts } from "../../wireserver/index.ts";
 import { createAttester } from "../attestation.ts";
 import { createNodeTrace, createReach } from "../boot-milestones.ts";
 import type { DhcpNetworkView } from "../dhcp/network-view.ts";
+import { startWireProcess, type WireProcess } from "../wire-process/wire-process.ts";
+import { createIdentityVault } from "./identity-vault.ts";
 import { startNodeFaults } from "./node-faults.ts";
 import { withProvisioningDisc } from "./provisioning.ts";
 import { startVnet } from "./vnet-services.ts";
+import type { ShownGoals } from "./wire-publisher.ts";
 
 /** What {@link startNode} needs. */
 export interface NodeOptions {
@@ -27,6 +31,10 @@ export interface NodeOptions {
   readonly node: string;
   /** Starts the name of everything that the node makes on this machine. */
   readonly prefix: string;
+  /** What documents for guests point to. */
+  readonly artifacts: WireArtifacts;
+  /** Where the node keeps what is only for while it runs. */
+  readonly folder: string;
   /** Where each container has a folder of its own. */
   readonly runDirectory: string;
   readonly hypervisor: Hypervisor;
@@ -45,10 +53,11 @@ export interface FabricNode extends AsyncDisposable {
   readonly agent: ComputeAgent;
   /** The VNETs that are answered now. */
   readonly listNetworks: () => readonly DhcpNetworkView[];
+  readonly wireProcess: Pick<WireProcess, "pid" | "restarts">;
 }
 
-/** Starts the agents of a node. */
-export function startNode(options: NodeOptions): FabricNode {
+/** Starts the agents of a node, and the process that answers its guests. */
+export async function startNode(options: NodeOptions): Promise<FabricNode> {
   const { store, log, prefix, node } = options;
   const trace = createNodeTrace(options.trace);
   const stop = new AbortController();
@@ -56,9 +65,25 @@ export function startNode(options: NodeOptions): FabricNode {
   const reach = createReach(trace);
   const poller = new Poller();
   const views = new Map<string, DhcpNetworkView>();
-  const faults = startNodeFaults({ store, onError, now: () => performance.now() });
+  const watchers = new Set<(container: string) => void>();
+  const onChange = (container: string) => {
+    for (const tell of watchers) tell(container);
+  };
+  const wireProcess = await startWireProcess({
+    ...{ label: prefix, folder: options.folder, log },
+    vault: createIdentityVault({ store, now: Date.now }),
+    attester: createAttester({
+      ...{ store, now: Date.now },
+      findVmId: (container) => agent.findGoal(container)?.containerId,
+    }),
+    artifacts: options.artifacts,
+  });
+  const faults = startNodeFaults({
+    ...{ store, onError, now: () => performance.now() },
+    onSet: (container, playbook) => wireProcess.setFault(container, playbook),
+  });
   const agent = new ComputeAgent({
-    ...{ store, trace, onError, node },
+    ...{ store, trace, onError, onChange, node },
     hypervisor: options.hypervisor,
     prepareSource: bootSourceFor(options),
     namePrefix: prefix,
@@ -71,19 +96,23 @@ export function startNode(options: NodeOptions): FabricNode {
     poller,
     ...(options.namespace !== undefined && { underlay: options.namespace }),
   });
-  const attester = createAttester({
-    ...{ store, now: Date.now },
-    findVmId: (container) => agent.findGoal(container)?.containerId,
-  });
   const nodeVips =
     options.namespace && new NodeVips({ nodeNamespace: options.namespace.namespace, onError });
+  const goals: ShownGoals = {
+    findGoal: (container) => agent.findGoal(container),
+    watchGoals: (tell) => {
+      watchers.add(tell);
+      return { [Symbol.dispose]: () => void watchers.delete(tell) };
+    },
+  };
   const networkAgent = new NetworkAgent({
     ...{ store, onError, node, network },
     now: () => performance.now(),
     startServices: (vnet) =>
       startVnet({
+        ...{ store, node, vnet, agent, goals, wireProcess, reach, poller, log, views },
+        signal: stop.signal,
         faults: faults.book,
-        ...{ store, node, vnet, agent, attester, reach, poller, log, views, signal: stop.signal },
         ...(nodeVips !== undefined && { nodeVips }),
       }),
     onProgrammed: ({ container, mac, address }, status) => {
@@ -96,6 +125,7 @@ export function startNode(options: NodeOptions): FabricNode {
   running.catch((err: unknown) => log.error({ err }, "agents ended"));
   return {
     agent,
+    wireProcess,
     listNetworks: () => [...views.values()],
     [Symbol.asyncDispose]: async () => {
       stop.abort();
@@ -105,6 +135,7 @@ export function startNode(options: NodeOptions): FabricNode {
       await agent[Symbol.asyncDispose]();
       await networkAgent[Symbol.asyncDispose]();
       await faults[Symbol.asyncDispose]();
+      await wireProcess[Symbol.asyncDispose]();
       await nodeVips?.[Symbol.asyncDispose]();
     },
   };

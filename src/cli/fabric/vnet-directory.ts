@@ -17,6 +17,8 @@ export interface VnetDirectory extends AsyncDisposable {
   readonly zone: NameZone;
   /** All instances of the tenant, in the order of their names; the same array until something changes. */
   listInstances(): readonly TenantInstance[];
+  /** Calls `onChange` when {@link listInstances} may give something else, until it is disposed. */
+  watch(onChange: () => void): Disposable;
 }
 
 /** Follows the NICs of a VNET, and the tenant that it belongs to. */
@@ -32,20 +34,25 @@ export function startVnetDirectory(options: {
   const nics = new Map<string, NicGoal>();
   const endpoints = new Map<string, readonly EndpointDescription[]>();
   let instances: readonly TenantInstance[] | undefined;
+  const watchers = new Set<() => void>();
+  const changed = (): void => {
+    instances = undefined;
+    for (const tell of watchers) tell();
+  };
   const onNic = (key: string, value: unknown): void => {
     const mac = key.split("/").at(-1) ?? "";
     const goal = value === undefined ? undefined : asDocument<NicGoal>(value);
     zone.set(mac, goal);
     if (goal === undefined) nics.delete(mac);
     else nics.set(mac, goal);
-    instances = undefined;
+    changed();
   };
   const onTenant = (key: string, value: unknown): void => {
     if (key !== keys.tenant(tenant)) return; // one whose name begins with this one's
     endpoints.clear();
     const roles = value === undefined ? [] : asDocument<TenantRecord>(value).description.roles;
     for (const role of roles) endpoints.set(role.name, role.endpoints);
-    instances = undefined;
+    changed();
   };
   const list = (): readonly TenantInstance[] =>
     [...nics.values()]
@@ -64,6 +71,10 @@ export function startVnetDirectory(options: {
     listInstances: () => {
       instances ??= list();
       return instances;
+    },
+    watch: (onChange) => {
+      watchers.add(onChange);
+      return { [Symbol.dispose]: () => void watchers.delete(onChange) };
     },
     [Symbol.asyncDispose]: async () => {
       stop.abort();

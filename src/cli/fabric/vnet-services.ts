@@ -3,26 +3,22 @@ import { randomInt } from "node:crypto";
 import type { Logger } from "pino";
 import type { ComputeAgent } from "../../compute/index.ts";
 import type { ContainerGoal } from "../../model/documents.ts";
-import { type Ipv4Address, parseIpv4, parseSubnet } from "../../model/ipv4-address.ts";
+import { parseIpv4, parseSubnet } from "../../model/ipv4-address.ts";
 import { listLinks } from "../../net/iproute.ts";
 import type { Poller } from "../../net/poller.ts";
 import { type NodeVips, type NodeVnet, probeEndpoint, VnetVips } from "../../nm/index.ts";
 import type { FabricStore } from "../../store/index.ts";
 import { createChain, Journal, loadChain } from "../../wds/index.ts";
-import type {
-  FaultBook,
-  WireAttester,
-  WireContainer,
-  WireObserver,
-} from "../../wireserver/index.ts";
+import type { FaultBook, WireObserver } from "../../wireserver/index.ts";
 import { type Reach, reachByContact, reachByExchange } from "../boot-milestones.ts";
 import type { DhcpNetworkView } from "../dhcp/network-view.ts";
 import { startVnetEvents } from "../events/vnet-events.ts";
 import { type NetworkServices, startNetworkServices } from "../network-services.ts";
-import { wireContainerOf } from "../wire-view.ts";
+import type { WireProcess } from "../wire-process/wire-process.ts";
 import { writeLogTo } from "../write-log.ts";
 import { startDns } from "./dns-service.ts";
-import { startVnetDirectory, type VnetDirectory } from "./vnet-directory.ts";
+import { startVnetDirectory } from "./vnet-directory.ts";
+import { publishContainers, type ShownGoals } from "./wire-publisher.ts";
 
 const PROBE_INTERVAL_MS = 200;
 /** Of the decision journal of a VNET, whose ports are its NICs. */
@@ -36,9 +32,10 @@ export interface VnetParts {
   readonly nodeVips?: NodeVips;
   readonly vnet: NodeVnet;
   readonly agent: ComputeAgent;
+  readonly goals: ShownGoals;
+  readonly wireProcess: WireProcess;
   readonly reach: Reach;
   readonly poller: Poller;
-  readonly attester: WireAttester;
   readonly log: Logger;
   /** Answers that are made wrong on purpose. */
   readonly faults: FaultBook;
@@ -47,7 +44,7 @@ export interface VnetParts {
   readonly signal: AbortSignal;
 }
 
-/** Starts DHCP, wire server and metadata in a VNET's namespace. */
+/** Starts DHCP and DNS in a VNET's namespace, and has the wire process listen there. */
 export async function startVnet(parts: VnetParts): Promise<NetworkServices> {
   const { vnet, agent, reach, poller, views } = parts;
   const log = parts.log.child({ vnet: vnet.vnet });
@@ -76,10 +73,12 @@ export async function startVnet(parts: VnetParts): Promise<NetworkServices> {
       onError: (err) => log.error({ err }, "the events of a VNET ended"),
     }),
   );
+  const observer = observeGuests(parts);
+  const { namespace } = vnet;
+  const wire = opened.use(parts.wireProcess.openVnet({ namespace, observer, events }));
+  opened.use(publishContainers({ vnet, goals: parts.goals, directory, wire }));
   const services = opened.use(
-    await startNetworkServices({
-      events,
-      attester: parts.attester,
+    startNetworkServices({
       namespace: vnet.namespace,
       interfaceName: vnet.bridge,
       poller,
@@ -89,9 +88,6 @@ export async function startVnet(parts: VnetParts): Promise<NetworkServices> {
         journal.observe(event);
         chain.observe(event);
       },
-      directory: { findByAddress: (address) => findWireContainer(parts, directory, address) },
-      observer: observeGuests(parts),
-      faults: parts.faults,
       findReplyFault: ({ container }, reply) =>
         container === undefined ? undefined : parts.faults.nextReply(container, reply),
       log,
@@ -134,29 +130,18 @@ function startVips(
   });
 }
 
-function findWireContainer(
-  { vnet, agent }: VnetParts,
-  directory: VnetDirectory,
-  address: Ipv4Address,
-): WireContainer | undefined {
-  const container = vnet.findContainer(address);
-  const goal = container === undefined ? undefined : agent.findGoal(container);
-  if (goal === undefined) return undefined;
-  const listed = directory.listInstances();
-  const isListed = listed.some(({ instance }) => instance === goal.instance);
-  // It may be quicker than its NIC's document.
-  const siblings = isListed ? listed : [...listed, goal];
-  return wireContainerOf(goal, siblings, parseSubnet(vnet.goal.addressSpace));
-}
-
 /** Turns what guests ask and say into milestones and status. */
 function observeGuests(parts: VnetParts): WireObserver {
   const { agent, reach, log, vnet } = parts;
   return {
-    contact: (container, { kind }) => {
-      reachByContact(reach, container, kind);
+    contact: (container, request) => {
+      const { kind, incarnation } = request;
+      reachByContact(reach, container, request);
       agent.heard(container.name);
-      if (kind === "goalstate") agent.fetched(container.name, container.incarnation);
+      // The one that it was sent: there may be a newer one by now.
+      if (kind === "goalstate" && incarnation !== undefined) {
+        agent.fetched(container.name, incarnation);
+      }
     },
     health: async ({ name }, report) => {
       const { state, subStatus, description } = report;

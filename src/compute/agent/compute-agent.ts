@@ -33,6 +33,8 @@ export interface ComputeAgentOptions {
   readonly clock: AgentClock;
   /** What differs from {@link COMPUTE_POLICY}. */
   readonly policy?: Partial<ComputePolicy>;
+  /** Called when {@link ComputeAgent.findGoal} may give something else for the container; also often when it does not. */
+  readonly onChange?: (container: string) => void;
   /** Called with what failed; the status says so too where it concerns the container. */
   readonly onError: (what: string, error: unknown) => void;
 }

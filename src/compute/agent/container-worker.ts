@@ -147,17 +147,15 @@ export class ContainerWorker implements Waiting, NetworkUser {
   }
 
   fetched(incarnation: number): void {
-    const guest = this.#guest;
-    if (guest === undefined || guest.fetchedIncarnation === incarnation) return;
-    guest.fetchedIncarnation = incarnation;
+    if (this.#guest === undefined || this.#guest.fetchedIncarnation === incarnation) return;
+    this.#guest.fetchedIncarnation = incarnation;
     this.wake();
   }
 
   /** Its guest said something that counts: resolves when what `change` makes of it is durable, rejects as the store. */
   async report(change: (guest: Guest) => void): Promise<void> {
-    const guest = this.#guest;
-    if (guest === undefined) return;
-    change(guest);
+    if (this.#guest === undefined) return;
+    change(this.#guest);
     await this.#writer.sync();
     this.wake();
   }
@@ -184,6 +182,7 @@ export class ContainerWorker implements Waiting, NetworkUser {
 
   /** Decides anew, now or after the step that is under way. */
   wake(): void {
+    this.#edge.onChange?.(this.container);
     if (!this.#isOpen || this.#isClosed) return;
     this.#isDirty = true;
     this.#running ??= this.#run().finally(() => {
@@ -196,6 +195,7 @@ export class ContainerWorker implements Waiting, NetworkUser {
     while (this.#isDirty && !this.#isClosed) {
       this.#isDirty = false;
       try {
+        this.#edge.onChange?.(this.container); // what the last turn did may show
         await this.#turn();
       } catch (error) {
         this.#isDirty = false;

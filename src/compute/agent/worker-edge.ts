@@ -36,6 +36,8 @@ export interface WorkerEdge {
   readonly schedule: (waiting: Waiting, atMs: number) => void;
   /** What is known of the network of a NIC; its user is told what becomes known later. */
   readonly networkOf: (mac: string, user: NetworkUser) => NetworkView | undefined;
+  /** What its guest is to see may be another now. */
+  readonly onChange?: ((container: string) => void) | undefined;
   /** Nothing of the container is left here. */
   readonly forgotten: (container: string, user: NetworkUser) => void;
 }

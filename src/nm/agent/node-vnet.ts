@@ -33,7 +33,12 @@ export interface NodeVnet {
   findByMac(mac: MacAddress): Assignment | undefined;
   /** The container that has this address, which the port filter makes unforgeable. */
   findContainer(address: Ipv4Address): string | undefined;
+  /** Calls `onChange` for each that has an address now, and whenever one gets or loses its own, until it is disposed. */
+  watchContainers(onChange: BindingChange): Disposable;
 }
+
+/** An address belongs to a container from now on; undefined: to none. */
+export type BindingChange = (address: Ipv4Address, container: string | undefined) => void;
 
 /** Starts the services of a VNET. */
 export type StartVnetServices = (vnet: NodeVnet) => Promise<VnetServices>;
@@ -43,6 +48,7 @@ export class Bindings {
   readonly #profile: OptionProfile;
   readonly #assignments = new Map<MacAddress, Assignment>();
   readonly #containers = new Map<Ipv4Address, string>();
+  readonly #watchers = new Set<BindingChange>();
 
   constructor(goal: VnetGoal) {
     const gateway = parseIpv4(goal.gateway);
@@ -66,11 +72,13 @@ export class Bindings {
     const profile = this.#profile;
     this.#assignments.set(mac, { address, profile, hostname, container, ifindex });
     this.#containers.set(address, container);
+    for (const tell of this.#watchers) tell(address, container);
   }
 
   unbind({ filtered }: PortProgram): void {
     this.#assignments.delete(filtered.mac);
     this.#containers.delete(filtered.address);
+    for (const tell of this.#watchers) tell(filtered.address, undefined);
   }
 
   findByMac(mac: MacAddress): Assignment | undefined {
@@ -79,5 +87,12 @@ export class Bindings {
 
   findContainer(address: Ipv4Address): string | undefined {
     return this.#containers.get(address);
+  }
+
+  /** See {@link NodeVnet.watchContainers}. */
+  watchContainers(onChange: BindingChange): Disposable {
+    this.#watchers.add(onChange);
+    for (const [address, container] of this.#containers) onChange(address, container);
+    return { [Symbol.dispose]: () => void this.#watchers.delete(onChange) };
   }
 }

@@ -238,6 +238,7 @@ export class VnetAgent {
       bridge: network.bridge,
       findByMac: (mac) => bindings.findByMac(mac),
       findContainer: (address) => bindings.findContainer(address),
+      watchContainers: (onChange) => bindings.watchContainers(onChange),
     };
     const services = await startServices(node);
     const watch = network.watchPorts(vnet, () => void this.request());
