@@ -3,7 +3,12 @@ import type { ContainerGoal } from "../model/documents.ts";
 import { type Ipv4Subnet, parseIpv4 } from "../model/ipv4-address.ts";
 import { parseMac } from "../model/mac-address.ts";
 import { deriveGuid } from "../model/names.ts";
-import type { WireContainer, WireInstance, WireProvisioning } from "../wireserver/index.ts";
+import type {
+  WireCertificate,
+  WireContainer,
+  WireInstance,
+  WireProvisioning,
+} from "../wireserver/index.ts";
 
 /**
  * Renders a goal.
@@ -51,14 +56,25 @@ export function wireProvisioningOf({
   return provisioning && { hostName: hostname, ...provisioning };
 }
 
+/** Those that were given with their keys. */
+function wireCertificatesOf({ certificates = [] }: ContainerGoal): WireCertificate[] {
+  return certificates.flatMap(({ certificate, privateKey, thumbprint }) =>
+    certificate === undefined || privateKey === undefined
+      ? []
+      : [{ certificate, privateKey, thumbprint }],
+  );
+}
+
 function guestOf(goal: ContainerGoal) {
   const { extensions, extensionsChangedMs, users, agent } = goal;
   const provisioning = wireProvisioningOf(goal);
+  const certificates = wireCertificatesOf(goal);
   return {
     ...(provisioning !== undefined && { provisioning }),
     ...(extensions !== undefined && { extensions }),
     ...(extensionsChangedMs !== undefined && { extensionsChangedMs }),
     ...(users !== undefined && { users }),
+    ...(certificates.length > 0 && { certificates }),
     ...(agent?.fastTrack === true && { fastTrack: true }),
     ...(agent?.statusBlob === "page" && { statusBlobType: "PageBlob" as const }),
   };

@@ -37,7 +37,21 @@ export interface GuestMaterial {
   readonly userData?: string;
   /** Packages of the role's extensions, by the extension's name in lower case. */
   readonly packages?: Readonly<Record<string, ArtifactReference>>;
+  /** The role's certificates that have a file, by name. */
+  readonly certificates?: Readonly<Record<string, CertificateMaterial>>;
 }
+
+/** A certificate with its key. */
+export interface CertificateMaterial {
+  /** PEM. */
+  readonly certificate: string;
+  /** PEM, PKCS#8. */
+  readonly privateKey: string;
+}
+
+/** A certificate that guests of a role are told of; with its key, they get it too. */
+export type CertificateGoal = Pick<CertificateDescription, "name" | "thumbprint" | "store"> &
+  Partial<CertificateMaterial>;
 
 /** `/tenants/T`, written by the compute manager. */
 export interface TenantRecord extends TenantSubmission {
@@ -206,7 +220,7 @@ export interface ContainerGoal {
   readonly hostname: string;
   readonly endpoints: readonly EndpointDescription[];
   readonly settings: Readonly<Record<string, string>>;
-  readonly certificates?: readonly CertificateDescription[];
+  readonly certificates?: readonly CertificateGoal[];
   /** What its guest is provisioned with; absent: no disc. */
   readonly provisioning?: ProvisioningGoal;
   readonly extensions?: readonly ExtensionGoal[];

@@ -23,6 +23,7 @@ const ROLES_MAX = 100;
 const INSTANCES_MAX = 1000;
 const ENDPOINTS_MAX = 25;
 const CERTIFICATES_MAX = 32;
+const PASSWORD_CHARACTERS_MAX = 256;
 const SETTINGS_MAX = 256;
 const SETTING_NAME_CHARACTERS_MAX = 256;
 const SETTING_VALUE_CHARACTERS_MAX = 16_384;
@@ -118,27 +119,36 @@ const UpdateSchema = z.strictObject({
   readySeconds: z.number().min(5).max(DAY_SECONDS).default(600),
 });
 
-const CertificateSchema = z.strictObject({
-  name: z
-    .string()
-    .min(1, "is empty")
-    .max(128)
-    .regex(/^[\w.-]+$/, "may hold letters, digits, '.', '_' and '-' only"),
-  /** SHA-1 of the certificate, as 40 upper-case hexadecimal digits. */
-  thumbprint: z
-    .string()
-    .max(200)
-    .transform((text, context): string => {
-      const digits = text.replaceAll(THUMBPRINT_NOISE, "").toUpperCase();
-      if (/^[\dA-F]{40}$/.test(digits)) return digits;
-      const message =
-        "is no thumbprint; write the 40 hexadecimal digits of the certificate's SHA-1 sum";
-      context.issues.push({ code: "custom", message, input: text });
-      return z.NEVER;
-    }),
-  /** The certificate store that the guest puts it into. */
-  store: z.string().min(1, "is empty").max(64).default("My"),
-});
+const CertificateSchema = z
+  .strictObject({
+    name: z
+      .string()
+      .min(1, "is empty")
+      .max(128)
+      .regex(/^[\w.-]+$/, "may hold letters, digits, '.', '_' and '-' only"),
+    /** SHA-1 of the certificate, as 40 upper-case hexadecimal digits. */
+    thumbprint: z
+      .string()
+      .max(200)
+      .transform((text, context): string => {
+        const digits = text.replaceAll(THUMBPRINT_NOISE, "").toUpperCase();
+        if (/^[\dA-F]{40}$/.test(digits)) return digits;
+        const message =
+          "is no thumbprint; write the 40 hexadecimal digits of the certificate's SHA-1 sum";
+        context.issues.push({ code: "custom", message, input: text });
+        return z.NEVER;
+      }),
+    /** The certificate store that the guest puts it into. */
+    store: z.string().min(1, "is empty").max(64).default("My"),
+    /** Where it is with its key, PEM or PKCS#12, relative to the tenant file. Absent: guests learn its thumbprint only. */
+    file: z.string().min(1, "is empty; name a file").max(PATH_CHARACTERS_MAX).optional(),
+    /** Of the file. */
+    password: z.string().min(1, "is empty; leave it out").max(PASSWORD_CHARACTERS_MAX).optional(),
+  })
+  .refine(({ file, password }) => password === undefined || file !== undefined, {
+    path: ["password"],
+    error: "is for a file, and there is none",
+  });
 
 /** Between digits; the Windows certificate dialog adds an invisible mark in front. */
 const THUMBPRINT_NOISE = /[\s:\u200e\u200f]/g;

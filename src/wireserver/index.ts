@@ -6,6 +6,7 @@ export {
   makeCertificate,
   makeIdentity,
 } from "./crypto/certificate.ts";
+export { type CertificateFile, readPfx } from "./crypto/pkcs12-read.ts";
 export { signContent } from "./crypto/signed-data.ts";
 export { FaultBook } from "./faults/fault-book.ts";
 export { createHostPlugin, HOST_PLUGIN_PORT } from "./host-plugin.ts";
@@ -19,6 +20,7 @@ export type {
   AgentStatus,
   HealthReport,
   RefusalReason,
+  WireCertificate,
   WireContainer,
   WireDirectory,
   WireEndpoint,

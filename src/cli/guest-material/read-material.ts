@@ -1,11 +1,17 @@
-/** Reads what a tenant's description names of files for its guests, once: custom data, user data, extensions. */
+/** Reads what a tenant's description names of files for its guests, once: custom data, user data, certificates, extensions. */
 import { open } from "node:fs/promises";
 import { resolve } from "node:path";
-import type { ArtifactReference, GuestMaterial, TenantSubmission } from "../../model/documents.ts";
+import type {
+  ArtifactReference,
+  CertificateMaterial,
+  GuestMaterial,
+  TenantSubmission,
+} from "../../model/documents.ts";
 import { errorText, FabricError } from "../../model/errors.ts";
 import { CUSTOM_DATA_BYTES_MAX } from "../../model/guest-config.ts";
 import type { RoleDescription, TenantDescription } from "../../model/tenant.ts";
 import type { ArtifactFolder } from "./artifact-folder.ts";
+import { CERTIFICATE_FILE_BYTES_MAX, findCertificate } from "./certificate-file.ts";
 import { writePackage } from "./extension-package.ts";
 
 /** Of a submission as JSON: the store keeps it twice in one write while an update begins. */
@@ -17,7 +23,7 @@ type Data = NonNullable<NonNullable<RoleDescription["provisioning"]>["customData
  * Reads it. What it adds to `artifacts` is durable when it resolves.
  *
  * @param folder - what paths are relative to
- * @throws FabricError ERR_USAGE_FILE for data, ERR_USAGE_EXTENSION for an extension, each with its place in the tenant;
+ * @throws FabricError ERR_USAGE_FILE for data, ERR_USAGE_CERTIFICATE for a certificate, ERR_USAGE_EXTENSION for an extension, each with its place in the tenant;
  * ERR_USAGE_TENANT if all of it is too large
  */
 export async function readMaterial(
@@ -40,7 +46,7 @@ export async function readMaterial(
 }
 
 async function readRole(
-  { provisioning, extensions }: RoleDescription,
+  { certificates, provisioning, extensions }: RoleDescription,
   place: string,
   folder: string,
   artifacts: ArtifactFolder,
@@ -53,12 +59,24 @@ async function readRole(
       artifacts.add((file) => writePackage(path, file)),
     );
   }
+  const pairs: Record<string, CertificateMaterial> = {};
+  for (const { name, thumbprint, file, password } of certificates) {
+    if (file === undefined) continue;
+    const path = resolve(folder, file);
+    pairs[name] = await at(`${place}, certificate ${name}`, async () =>
+      findCertificate(path, await readFile(path, CERTIFICATE_FILE_BYTES_MAX), {
+        thumbprint,
+        password,
+      }),
+    );
+  }
   const read = (name: string, data: Data) =>
     at(`${place}.provisioning.${name}`, () => readData(data, folder));
   return {
     ...(customData !== undefined && { customData: await read("customData", customData) }),
     ...(userData !== undefined && { userData: await read("userData", userData) }),
     ...(extensions.length > 0 && { packages }),
+    ...(Object.keys(pairs).length > 0 && { certificates: pairs }),
   };
 }
 
@@ -73,11 +91,11 @@ async function readData(data: Data, folder: string): Promise<string> {
 }
 
 /** One byte more than is allowed at most, so that a device without a size is bounded too. */
-async function readFile(path: string): Promise<Buffer> {
+async function readFile(path: string, bytesMax = CUSTOM_DATA_BYTES_MAX): Promise<Buffer> {
   try {
     await using file = await open(path);
     if (!(await file.stat()).isFile()) throw new Error("it is no file");
-    const buffer = Buffer.alloc(CUSTOM_DATA_BYTES_MAX + 1);
+    const buffer = Buffer.alloc(bytesMax + 1);
     let length = 0;
     for (;;) {
       const { bytesRead } = await file.read(buffer, length, buffer.length - length, length);

@@ -34,15 +34,7 @@ export interface WantedContainer {
 /** The parts of a goal that come from the description. */
 type Described = Pick<
   ContainerGoal,
-  | "kind"
-  | "cpus"
-  | "memoryMib"
-  | "image"
-  | "app"
-  | "endpoints"
-  | "settings"
-  | "certificates"
-  | "deadlines"
+  "kind" | "cpus" | "memoryMib" | "image" | "app" | "endpoints" | "settings" | "deadlines"
 > &
   DescribedGuest;
 
@@ -162,7 +154,6 @@ function described(
     ...(app !== undefined && { app: resolve(folder, app) }),
     endpoints: role.endpoints,
     settings: role.settings,
-    ...(role.certificates.length > 0 && { certificates: role.certificates }),
     ...describedGuest(role, material?.[role.name] ?? {}),
     deadlines: {
       readySeconds: recovery.readySeconds,

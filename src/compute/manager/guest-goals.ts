@@ -1,6 +1,7 @@
 /** What a guest is to be given beyond its image: pure functions over a role and what was read for it. */
 import { isDeepStrictEqual } from "node:util";
 import type {
+  CertificateGoal,
   ContainerGoal,
   ContainerStatus,
   ExtensionGoal,
@@ -17,16 +18,22 @@ const DEFAULT_CHANNEL = AgentChannelSchema.parse({});
 export type WantedExtension = Omit<ExtensionGoal, "seqNo">;
 
 /** The part of a goal that its guest's agent acts on. What a role does not ask for is absent. */
-export type DescribedGuest = Pick<ContainerGoal, "provisioning" | "users" | "agent"> & {
+export type DescribedGuest = Pick<
+  ContainerGoal,
+  "certificates" | "provisioning" | "users" | "agent"
+> & {
   readonly extensions?: readonly WantedExtension[];
 };
 
 /** @throws Error if `material` lacks what the role names: whoever submits has read it */
 export function describedGuest(
-  { provisioning, extensions, users, agent }: RoleDescription,
+  { certificates, provisioning, extensions, users, agent }: RoleDescription,
   material: GuestMaterial,
 ): DescribedGuest {
   return {
+    ...(certificates.length > 0 && {
+      certificates: certificates.map((certificate) => certificateOf(certificate, material)),
+    }),
     ...(provisioning !== undefined && { provisioning: provisioningOf(provisioning, material) }),
     ...(extensions.length > 0 && {
       extensions: extensions.map((extension) => wantedExtension(extension, material)),
@@ -34,6 +41,18 @@ export function describedGuest(
     ...(users.length > 0 && { users }),
     ...(!isDeepStrictEqual(agent, DEFAULT_CHANNEL) && { agent }),
   };
+}
+
+/** Where it was read from, and with what password, is of no use to anybody any more. */
+function certificateOf(
+  { name, thumbprint, store, file }: RoleDescription["certificates"][number],
+  material: GuestMaterial,
+): CertificateGoal {
+  const read = material.certificates?.[name];
+  if ((file === undefined) !== (read === undefined)) {
+    throw new Error(`the certificate ${name} was not read`);
+  }
+  return { name, thumbprint, store, ...read };
 }
 
 function wantedExtension(
