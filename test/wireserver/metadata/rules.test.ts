@@ -1,5 +1,6 @@
 /** What the metadata service asks of every request, and how it refuses. */
 
+import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { parseIpv4 } from "../../../src/model/ipv4-address.ts";
 import { createMetadataService } from "../../../src/wireserver/index.ts";
@@ -177,4 +178,41 @@ test("a guest that asks too often gets 429 until it waits, and the others are se
     expect((await get()).statusCode).toBe(200);
   }
   expect((await get()).statusCode).toBe(429);
+});
+
+test("whatever is asked, the answer is one that clients know, and JSON if it is a refusal", async () => {
+  await using app = createMetadataService({
+    directory: createDirectory(PROVISIONED),
+    observer: createRecorder(),
+  });
+  const word = fc.oneof(
+    fc.constantFrom("metadata", "instance", "compute", "network", "interface", "0", "..", "%2e"),
+    fc.constantFrom("scheduledevents", "versions", "publicKeys", "__proto__", "constructor", ""),
+    fc.string({ maxLength: 8 }).map(encodeURIComponent),
+  );
+  const query = fc.oneof(
+    fc.constantFrom("api-version=2021-02-01", "format=text", "format=json", "extended=true", "%"),
+    fc.string({ maxLength: 8 }).map(encodeURIComponent),
+  );
+  const request = fc.record({
+    method: fc.constantFrom("GET", "POST", "PUT", "HEAD", "OPTIONS"),
+    path: fc.array(word, { maxLength: 8 }),
+    query: fc.array(query, { maxLength: 3 }),
+    metadata: fc.constantFrom("true", "True", "no"),
+    payload: fc.option(fc.oneof(fc.string(), fc.json()), { nil: undefined }),
+  });
+  await fc.assert(
+    fc.asyncProperty(request, async ({ method, path, query: parts, metadata, payload }) => {
+      const response = await app.inject({
+        ...{ method: method as "GET", url: `/${path.join("/")}?${parts.join("&")}` },
+        headers: { metadata },
+        ...(payload !== undefined && method !== "GET" && method !== "HEAD" && { payload }),
+        remoteAddress: "10.20.0.4",
+      });
+      expect([200, 400, 404, 405]).toContain(response.statusCode);
+      if (response.statusCode !== 200 && method !== "HEAD") {
+        expect(response.json().error).toBeTypeOf("string");
+      }
+    }),
+  );
 });
