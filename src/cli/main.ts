@@ -18,6 +18,7 @@ import { type MetricsAddress, parseMetricsAddress } from "./metrics/metrics-addr
 import { parseSeconds } from "./parse-seconds.ts";
 import { addRelayCommand } from "./relay-command.ts";
 import { addTenantCommands } from "./tenants/commands.ts";
+import { addUserCommands } from "./users/commands.ts";
 
 const EXIT_FAILED = 1;
 const EXIT_USAGE = 2;
@@ -101,6 +102,12 @@ function createProgram(signal: AbortSignal): Command {
   addAuthorityCommand(program, { environment: process.env, print });
   addEventCommands(program, { environment: process.env, print });
   addFaultCommands(program, { environment: process.env, print });
+  addUserCommands(program, {
+    environment: process.env,
+    print,
+    input: process.stdin,
+    now: Date.now,
+  });
   addDhcpCommands(program, { environment: process.env, print, warn });
   addRelayCommand(program, { logLevel, createLog, print, signal });
   return program;

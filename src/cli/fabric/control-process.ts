@@ -18,6 +18,8 @@ import { faultRoutes } from "../faults/routes.ts";
 import { ArtifactFolder } from "../guest-material/artifact-folder.ts";
 import { GuestMaterials } from "../guest-material/guest-materials.ts";
 import { tenantRoutes } from "../tenants/routes.ts";
+import { userRoutes } from "../users/routes.ts";
+import { createUserControl } from "../users/user-control.ts";
 import { openTrace, startManager } from "./control-plane.ts";
 import { createFabricControl } from "./manager-control.ts";
 import { STORE_SOCKET } from "./node-process.ts";
@@ -84,6 +86,7 @@ export async function runControl(
       fabricRoutes(info),
       tenantRoutes(control),
       eventRoutes(events),
+      userRoutes(createUserControl(manager, Date.now)),
       faultRoutes(createFaultControl(store, Date.now)),
       authorityRoutes(() => openAuthority(store, Date.now)),
     ],

@@ -14,7 +14,7 @@ import {
 import type { TenantDescription } from "../../model/tenant.ts";
 import { type DocumentHandler, follow } from "../../store/index.ts";
 import { findLastMilestone } from "../../trace/index.ts";
-import { checkMaterial, wantedContainers } from "./container-goals.ts";
+import { asStored, checkMaterial, wantedContainers } from "./container-goals.ts";
 import { type ContainerView, containerView } from "./container-view.ts";
 import { again, ContainerWorker } from "./container-worker.ts";
 import { FabricState } from "./fabric-state.ts";
@@ -104,17 +104,28 @@ export class ComputeManager {
     material: TenantSubmission["material"] = {},
   ): Promise<Submitted> {
     await this.#ready();
-    // As it will be read from the store, so that the two compare equal.
-    const submission = JSON.parse(
-      JSON.stringify({
-        ...{ description, folder },
-        ...(Object.keys(material).length > 0 && { material }),
-      }),
-    ) as TenantSubmission;
+    const submission: TenantSubmission = asStored({
+      ...{ description, folder },
+      ...(Object.keys(material).length > 0 && { material }),
+    });
     checkMaterial(submission);
     const outcome = await this.#tenants.submit(submission);
     const wanted = wantedContainers(submission.description);
     return { outcome, containers: wanted.map(({ container }) => container) };
+  }
+
+  /**
+   * Updates a tenant by a change of the description that was accepted last, as {@link ComputeManager.submit} does.
+   *
+   * @param change - may add nothing that is read from files; may throw
+   * @throws FabricError ERR_USAGE_TENANT_UNKNOWN, ERR_USAGE_TENANT_DELETING, and as `change`
+   */
+  async amend(
+    tenant: string,
+    change: (description: TenantDescription) => TenantDescription,
+  ): Promise<SubmitOutcome> {
+    await this.#ready();
+    return this.#tenants.amend(tenant, change);
   }
 
   /**

@@ -164,6 +164,11 @@ function described(
   };
 }
 
+/** A document as it will be read from the store, so that the two compare equal. */
+export function asStored<T>(document: T): T {
+  return JSON.parse(JSON.stringify(document)) as T;
+}
+
 /** @throws Error if a submission lacks what its description names; better now than with each goal */
 export function checkMaterial(submission: TenantSubmission): void {
   for (const role of submission.description.roles) described(submission, role);

@@ -7,8 +7,10 @@ import {
   type TenantRecord,
   type TenantSubmission,
 } from "../../model/documents.ts";
+import type { TenantDescription } from "../../model/tenant.ts";
 import { updateDocument } from "../../store/index.ts";
 import {
+  asStored,
   changedRoles,
   changeOf,
   domainOf,
@@ -103,6 +105,24 @@ export class TenantWorker {
       return this.#acceptUpdate(entry, submission);
     });
     return outcome.finally(() => this.schedule(tenant)); // also what could not be rolled back
+  }
+
+  /** Updates a tenant by a change of what was accepted last; see ComputeManager.amend. */
+  async amend(
+    tenant: string,
+    change: (description: TenantDescription) => TenantDescription,
+  ): Promise<SubmitOutcome> {
+    const outcome = this.#queue.run(tenant, async (): Promise<SubmitOutcome> => {
+      const entry = this.#state.tenants.get(tenant);
+      if (entry === undefined) throw unknownTenant(tenant);
+      if (entry.record.phase !== "accepted") throw tenantIsGoing(tenant);
+      const { description, folder, material } = entry.record;
+      const changed = asStored(change(description));
+      const submission = { description: changed, folder, ...(material && { material }) };
+      if (isAsDescribed(entry.record, submission)) return "unchanged";
+      return this.#acceptUpdate(entry, submission);
+    });
+    return outcome.finally(() => this.schedule(tenant));
   }
 
   /** Resolves when it is certain that the tenant will be deleted. */
