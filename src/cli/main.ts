@@ -19,6 +19,7 @@ import { parseSeconds } from "./parse-seconds.ts";
 import { addRelayCommand } from "./relay-command.ts";
 import { addTenantCommands } from "./tenants/commands.ts";
 import { addUserCommands } from "./users/commands.ts";
+import { addRequestsCommand } from "./wire-trace/commands.ts";
 
 const EXIT_FAILED = 1;
 const EXIT_USAGE = 2;
@@ -101,6 +102,7 @@ function createProgram(signal: AbortSignal): Command {
   addTenantCommands(program, { ...surroundings(signal), warn });
   addAuthorityCommand(program, { environment: process.env, print });
   addEventCommands(program, { environment: process.env, print });
+  addRequestsCommand(program, { ...surroundings(signal), warn });
   addFaultCommands(program, { environment: process.env, print });
   addUserCommands(program, {
     environment: process.env,

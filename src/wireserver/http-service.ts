@@ -15,7 +15,13 @@ import { answerFast, type FastRoute } from "./fast-path.ts";
 import { changeAnswer, endConnection, HeldRequests, inject } from "./faults/inject.ts";
 import { type Refusal, refusalOf, refuse, wireCodeOf } from "./refusal.ts";
 import { createDroppedBody } from "./store/dropped-body.ts";
-import type { WireContainer, WireDirectory, WireObserver } from "./wire-container.ts";
+import { type ExchangeNotes, recordExchanges } from "./trace/record-exchanges.ts";
+import type {
+  RefusalReason,
+  WireContainer,
+  WireDirectory,
+  WireObserver,
+} from "./wire-container.ts";
 import type {
   InjectedAnswer,
   WireArtifacts,
@@ -31,6 +37,7 @@ const KEEP_ALIVE_TIMEOUT_MS = 5_000;
 const CONNECTIONS_MAX = 8_192;
 const CALLER = "caller";
 const INJECTED = "injected";
+const REFUSED = "refused";
 
 /** How a service writes its errors: XML on the wire server, JSON elsewhere. */
 export interface ErrorBody {
@@ -99,6 +106,8 @@ export function createGuestService(
   acceptAnyBodyAsBytes(app);
   // Before the body is read: nobody but a container may make this process hold anything.
   app.decorateRequest(CALLER, null);
+  app.decorateRequest(INJECTED, null);
+  app.decorateRequest(REFUSED, null);
   app.addHook("onRequest", async (request) => {
     request.setDecorator(CALLER, requireCaller(directory, request.ip));
   });
@@ -107,6 +116,10 @@ export function createGuestService(
     options.faults === undefined
       ? options.handle
       : withFaults(app, { ...options, faults: options.faults });
+  // After the hook that changes answers: what was sent is recorded.
+  if (options.recorder !== undefined) {
+    recordExchanges(app, options.recorder, options.service, notesOf);
+  }
   const handle = (request: FastifyRequest, reply: FastifyReply) =>
     answer(request.getDecorator<WireContainer>(CALLER), request, reply);
   app.all("/*", handle);
@@ -118,6 +131,7 @@ export function createGuestService(
   );
   app.setErrorHandler((thrown, request, reply) => {
     const refusal = refusalOf(thrown);
+    request.setDecorator(REFUSED, refusal.reason ?? null);
     if (refusal.reason !== undefined) observer.refused(request.ip, refusal.reason);
     if (refusal.status >= 500) request.log.error({ err: thrown }, "request failed");
     return answerRefusal(thrown, reply, errorBody);
@@ -130,6 +144,14 @@ function uploadRoute({ bytesMax, isDropped = false }: Uploads): RouteShorthandOp
     done(null, payload.pipe(createDroppedBody(bytesMax)));
   };
   return { bodyLimit: bytesMax, ...(isDropped && { preParsing: drop }) };
+}
+
+function notesOf(request: FastifyRequest): ExchangeNotes {
+  return {
+    container: request.getDecorator<WireContainer | null>(CALLER)?.name,
+    fault: request.getDecorator<InjectedAnswer | null>(INJECTED)?.fault,
+    refusal: request.getDecorator<RefusalReason | null>(REFUSED) ?? undefined,
+  };
 }
 
 /** The handler, behind the playbooks of the containers that call it. */
@@ -149,7 +171,6 @@ function withFaults(
   },
 ): GuestHandler {
   const held = new HeldRequests();
-  app.decorateRequest(INJECTED, null);
   app.server.on("connection", (socket) => {
     const caller = findCaller(directory, socket.remoteAddress ?? "");
     if (caller !== undefined && faults.refuses(caller.name, service)) {

@@ -16,6 +16,14 @@ export type { MetadataPlace } from "./metadata/instance-metadata.ts";
 export { createMetadataService, type MetadataServiceOptions } from "./metadata/metadata-service.ts";
 export { renderOvfEnvironment } from "./ovf-environment.ts";
 export type { RefusalCode } from "./refusal.ts";
+export { recordedBody } from "./trace/record-exchanges.ts";
+export { type TraceLine, TraceLineSchema } from "./trace/trace-lines.ts";
+export {
+  TRACE_FILE_BYTES_MAX,
+  type TraceBatch,
+  TraceRecorder,
+  type TraceRecorderOptions,
+} from "./trace/trace-recorder.ts";
 export type {
   AgentStatus,
   HealthReport,
