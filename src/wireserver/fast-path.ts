@@ -8,6 +8,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { FastifyInstance } from "fastify";
 import type { WireService } from "../model/playbook.ts";
 import { findCaller } from "./caller.ts";
+import { headOf } from "./trace/record-exchanges.ts";
 import type { WireContainer, WireDirectory } from "./wire-container.ts";
 import type { WireFaults, WireRecorder } from "./wire-host.ts";
 
@@ -96,7 +97,7 @@ function recordFast(
 ): void {
   const { method = "", url = "", httpVersion, rawHeaders, socket } = request;
   const waitMs = recorder.now() - startedMs;
-  const { headers, body, sha256 } = answer;
+  const { body, sha256 } = answer;
   const address = socket.remoteAddress ?? "";
   response.once("close", () => {
     recorder.record({
@@ -104,8 +105,7 @@ function recordFast(
       ...{ service, address, startedMs, waitMs, durationMs: recorder.now() - startedMs },
       request: { method, url, httpVersion, headers: rawHeaders, body: { bytes: 0 } },
       response: {
-        status: 200,
-        headers,
+        ...headOf(response),
         body: { bytes: body.length, sha256, text: body.toString() },
       },
     });

@@ -1,24 +1,8 @@
 /** `goalstate requests`: what a container's guest asked the platform, and what it was answered. */
 import type { Command } from "commander";
-import { DATA, JSON_OUTPUT, type Look } from "../look.ts";
+import { DATA, JSON_OUTPUT } from "../look.ts";
 import { parseDuration } from "../parse-duration.ts";
-
-/** What the command takes from its surroundings. */
-export interface RequestsCommandOptions {
-  readonly environment: NodeJS.ProcessEnv;
-  readonly print: (line: string) => void;
-  readonly warn: (line: string) => void;
-  readonly signal: AbortSignal;
-}
-
-/** The options as commander gives them. */
-export interface RequestsArguments extends Look {
-  /** Seconds. */
-  readonly since?: number;
-  readonly har?: boolean;
-  readonly output?: string;
-  readonly follow?: boolean;
-}
+import type { RequestsArguments, RequestsCommandOptions } from "./show-requests.ts";
 
 /** Adds the command. */
 export function addRequestsCommand(program: Command, options: RequestsCommandOptions): void {

@@ -4,13 +4,30 @@ import { setTimeout as delay } from "node:timers/promises";
 import packageJson from "../../../package.json" with { type: "json" };
 import { FabricError } from "../../model/errors.ts";
 import { chooseFabricFolder } from "../control/running-fabrics.ts";
-import type { RequestsArguments, RequestsCommandOptions } from "./commands.ts";
+import type { Look } from "../look.ts";
 import { harOf } from "./har.ts";
 import type { ExchangeDocument } from "./trace-document.ts";
 import { listTraceFolders, TraceReader } from "./trace-reader.ts";
 
 const FOLLOW_MS = 300;
 const URL_WIDTH = 72;
+
+/** What the command takes from its surroundings. */
+export interface RequestsCommandOptions {
+  readonly environment: NodeJS.ProcessEnv;
+  readonly print: (line: string) => void;
+  readonly warn: (line: string) => void;
+  readonly signal: AbortSignal;
+}
+
+/** The options as commander gives them. */
+export interface RequestsArguments extends Look {
+  /** Seconds. */
+  readonly since?: number;
+  readonly har?: boolean;
+  readonly output?: string;
+  readonly follow?: boolean;
+}
 
 /**
  * Runs the command. Files are read where they are, so it works for a fabric that does not run any more, too.

@@ -100,7 +100,7 @@ function exchangeOf({ service, request, reply, notes, times, payload }: Seen): W
 }
 
 /** Status and headers exactly as they were sent, those of Node among them. */
-function headOf(response: ServerResponse): { status: number; headers: string[] } {
+export function headOf(response: ServerResponse): { status: number; headers: string[] } {
   // Undocumented, but there since Node 0.x and read by many; without it, what was set is told.
   const text: unknown = Reflect.get(response, "_header");
   if (typeof text !== "string") {
