@@ -25,11 +25,14 @@ export type DescribedGuest = Pick<
   readonly extensions?: readonly WantedExtension[];
 };
 
-/** @throws Error if `material` lacks what the role names: whoever submits has read it */
-export function describedGuest(
-  { certificates, provisioning, extensions, users, agent }: RoleDescription,
-  material: GuestMaterial,
-): DescribedGuest {
+/**
+ * The defaults are for descriptions that an earlier version stored.
+ *
+ * @throws Error if `material` lacks what the role names: whoever submits has read it
+ */
+export function describedGuest(role: RoleDescription, material: GuestMaterial): DescribedGuest {
+  const { certificates, provisioning, extensions = [], users = [] } = role;
+  const { agent = DEFAULT_CHANNEL } = role;
   return {
     ...(certificates.length > 0 && {
       certificates: certificates.map((certificate) => certificateOf(certificate, material)),

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import {
+  describedGuest,
   nextExtensions,
   type WantedExtension,
   withoutGoneExtensions,
@@ -87,4 +88,10 @@ describe("withoutGoneExtensions()", () => {
     const none = { ...status, extensions: [] };
     expect(withoutGoneExtensions(goal(extensions), role(uninstall, OTHER), none)).toBeUndefined();
   });
+});
+
+test("a description that an earlier version stored asks for nothing", () => {
+  expect(
+    describedGuest({ name: "web", certificates: [] } as unknown as RoleDescription, {}),
+  ).toEqual({});
 });
