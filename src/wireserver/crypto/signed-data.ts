@@ -1,6 +1,6 @@
 /** CMS SignedData (RFC 5652): content that names who vouches for it, as in the metadata service's attested document. */
 
-import { createPrivateKey, hash, sign, X509Certificate } from "node:crypto";
+import { createPrivateKey, hash, type KeyObject, sign, X509Certificate } from "node:crypto";
 import {
   Attribute,
   CertificateChoices,
@@ -43,15 +43,11 @@ export function signContent(
   content: Uint8Array,
   nowMs: number,
 ): Buffer {
-  const [certificate, ...others] = [signer.certificate, ...issuers].map(readCertificate);
-  const { issuer, serialNumber } = certificate!.tbsCertificate;
+  const { key, certificate } = readSigner(signer);
+  const { issuer, serialNumber } = certificate.tbsCertificate;
   const signedAttrs = attributesOf(content, nowMs);
   const signedOctets = new AsnSet({ value: signedAttrs.map((each) => AsnSerializer.toASN(each)) });
-  const signature = sign(
-    "sha256",
-    Buffer.from(signedOctets.toBER()),
-    createPrivateKey(signer.privateKey),
-  );
+  const signature = sign("sha256", Buffer.from(signedOctets.toBER()), key);
   const digestAlgorithm = new DigestAlgorithmIdentifier({ algorithm: id_sha256, parameters: null });
   const info = new SignerInfo({
     version: CMSVersion.v1,
@@ -71,7 +67,9 @@ export function signContent(
       eContent: new EncapsulatedContent({ single: new OctetString(content) }),
     }),
     certificates: new CertificateSet(
-      [certificate!, ...others].map((each) => new CertificateChoices({ certificate: each })),
+      [certificate, ...issuers.map(readCertificate)].map(
+        (each) => new CertificateChoices({ certificate: each }),
+      ),
     ),
     signerInfos: new SignerInfos([info]),
   });
@@ -94,6 +92,21 @@ function attributesOf(content: Uint8Array, nowMs: number): Attribute[] {
     .map((each) => ({ each, octets: Buffer.from(AsnConvert.serialize(each)) }))
     .sort((a, b) => Buffer.compare(a.octets, b.octets))
     .map(({ each }) => each);
+}
+
+interface ReadSigner {
+  readonly key: KeyObject;
+  readonly certificate: Certificate;
+}
+
+/** To read a key from PEM, with its checks, costs more than to sign with it. */
+const readSigners = new WeakMap<CertifiedKey, ReadSigner>();
+
+function readSigner(signer: CertifiedKey): ReadSigner {
+  return readSigners.getOrInsertComputed(signer, ({ certificate, privateKey }) => ({
+    key: createPrivateKey(privateKey),
+    certificate: readCertificate(certificate),
+  }));
 }
 
 function readCertificate(pem: string): Certificate {
