@@ -1,6 +1,7 @@
 /** The instance metadata service, port 80 of 169.254.169.254. */
 
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import type { FabricError } from "../../model/errors.ts";
 import { createGuestService, type GuestServiceOptions, notFoundText } from "../http-service.ts";
 import { refuse } from "../refusal.ts";
 import type { WireContainer } from "../wire-container.ts";
@@ -15,6 +16,9 @@ import { NO_EVENTS, parseStartRequests, scheduledEventsOf } from "./scheduled-ev
 const BODY_BYTES_MAX = 16 * 1024;
 const JSON_TYPE = "application/json; charset=utf-8";
 const TEXT_TYPE = "text/plain; charset=utf-8";
+
+/** In requests. */
+const ATTESTATION_COST = 5;
 
 const PLACE_DEFAULT: MetadataPlace = {
   location: "goalstate",
@@ -53,7 +57,9 @@ type Route = Readonly<Partial<Record<"GET" | "POST", Answer>>>;
 export function createMetadataService(options: MetadataServiceOptions): FastifyInstance {
   const { observer, now } = options;
   const budget = now === undefined ? undefined : new RequestBudget(now);
-  const routes = createRoutes(options);
+  /** False: the caller has asked too often. */
+  const pay = (caller: WireContainer): boolean => budget?.take(caller.name) !== false;
+  const routes = createRoutes(options, pay);
   return createGuestService({
     ...options,
     service: "metadata",
@@ -67,10 +73,7 @@ export function createMetadataService(options: MetadataServiceOptions): FastifyI
         throw refuse("ERR_WIRE_NOT_FOUND", notFoundText(request));
       }
       assertMeant(request);
-      if (budget?.take(caller.name) === false) {
-        reply.header("retry-after", "1");
-        throw refuse("ERR_WIRE_TOO_MANY_REQUESTS", "Too many requests");
-      }
+      if (!pay(caller)) throw tooMany(reply);
       const { route, names } = found;
       const answer = request.method === "POST" ? route.POST : route.GET;
       if (answer === undefined || (request.method !== "GET" && request.method !== "POST")) {
@@ -85,17 +88,25 @@ export function createMetadataService(options: MetadataServiceOptions): FastifyI
 }
 
 /** What is served, by the beginning of the path. */
-function createRoutes(options: MetadataServiceOptions): ReadonlyMap<string, Route> {
+function createRoutes(
+  options: MetadataServiceOptions,
+  pay: (caller: WireContainer) => boolean,
+): ReadonlyMap<string, Route> {
   const versions = leaf(({ reply }) => sendJson(reply, { apiVersions: API_VERSIONS }));
   const { attester } = options;
   return new Map<string, Route>([
     ["/metadata/instance", { GET: instanceAnswer({ ...PLACE_DEFAULT, ...options.place }) }],
     ["/metadata/versions", { GET: versions }],
     ["/metadata/scheduledevents", eventsRoute(options.events)],
-    ...(attester === undefined ? [] : [attestedRoute(attester)]),
+    ...(attester === undefined ? [] : [attestedRoute(attester, pay)]),
     ["/metadata/identity/oauth2/token", { GET: leaf(refuseToken) }],
     ["/microsoft.compute/identity", { GET: leaf(sendIdentity) }],
   ]);
+}
+
+function tooMany(reply: FastifyReply): FabricError {
+  reply.header("retry-after", "1");
+  return refuse("ERR_WIRE_TOO_MANY_REQUESTS", "Too many requests");
 }
 
 /** The route with the longest path that this one is, or is below. */
@@ -188,10 +199,17 @@ function eventsRoute(events: WireEvents | undefined): Route {
   };
 }
 
-function attestedRoute(attester: WireAttester): [string, Route] {
+/** A signature costs the node milliseconds, so it counts as several requests. */
+function attestedRoute(
+  attester: WireAttester,
+  pay: (caller: WireContainer) => boolean,
+): [string, Route] {
   const GET = leaf(async ({ caller, reply, query }) => {
     const version = requireApiVersion(query.get("api-version"));
     const question = parseAttestationQuestion(version, query.get("nonce"));
+    for (let paid = 1; paid < ATTESTATION_COST; paid += 1) {
+      if (!pay(caller)) throw tooMany(reply);
+    }
     const signed = await ask(() => attester.attest(caller.name, question));
     const signature = Buffer.from(signed).toString("base64");
     return sendJson(reply, { encoding: "pkcs7", signature });

@@ -5,13 +5,15 @@ import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import {
   type CertifiedKey,
+  createMetadataService,
   makeAuthority,
   makeCertificate,
   signAttestation,
   type WireAttester,
 } from "../../../src/wireserver/index.ts";
+import { REQUESTS_AT_ONCE } from "../../../src/wireserver/metadata/request-budget.ts";
 import { temporaryFolder } from "../../temporary-folder.ts";
-import { CONTAINER } from "../fixtures.ts";
+import { CONTAINER, createDirectory, createRecorder } from "../fixtures.ts";
 import { ask } from "./ask.ts";
 
 const headers = { Metadata: "true" };
@@ -113,5 +115,19 @@ describe("an attested document", () => {
     const { response } = await ask(request, undefined, { attester: broken });
     expect(response.statusCode).toBe(503);
     expect(response.body).not.toContain("no key");
+  });
+
+  test("counts as five requests: a signature costs the node more", async () => {
+    await using app = createMetadataService({
+      ...{ directory: createDirectory(CONTAINER), observer: createRecorder(), attester },
+      now: () => 0,
+    });
+    const url = URL_OF("api-version=2020-09-01");
+    const statuses: number[] = [];
+    for (let count = 0; count <= REQUESTS_AT_ONCE / 5; count += 1) {
+      statuses.push((await app.inject({ url, headers, remoteAddress: "10.20.0.4" })).statusCode);
+    }
+    expect(statuses.pop()).toBe(429);
+    expect(new Set(statuses)).toEqual(new Set([200]));
   });
 });
