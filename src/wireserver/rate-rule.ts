@@ -3,6 +3,12 @@
 /** The service's own rule for telemetry. */
 export const TELEMETRY_CALLS_MAX = 15;
 export const TELEMETRY_PERIOD_MS = 15_000;
+/**
+ * Of requests for what is encrypted to the guest's own certificate: each costs the host some milliseconds. An agent asks
+ * twice at its start, once for each new goal state, and again with another cipher.
+ */
+export const SECRET_CALLS_MAX = 30;
+export const SECRET_PERIOD_MS = 15_000;
 /** Beyond, the guest that was quiet longest is forgotten: it may then do as much again. */
 const GUESTS_MAX = 16_384;
 

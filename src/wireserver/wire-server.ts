@@ -3,7 +3,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import type { Ipv4Address } from "../model/ipv4-address.ts";
 import { CertificateBundles } from "./certificates/certificate-bundles.ts";
-import { readTransport } from "./certificates/transport.ts";
+import { readTransport, type Transport } from "./certificates/transport.ts";
 import { hostingEnvironmentOf, sharedConfigOf } from "./documents.ts";
 import { extensionsOf } from "./extensions/extensions-document.ts";
 import { renderExtensionsConfig } from "./extensions/render-extensions.ts";
@@ -18,7 +18,13 @@ import {
   notFoundText,
 } from "./http-service.ts";
 import { parseHealth, parseProvisioningHealth, parseRoleProperties } from "./posted-documents.ts";
-import { RateRule, TELEMETRY_CALLS_MAX, TELEMETRY_PERIOD_MS } from "./rate-rule.ts";
+import {
+  RateRule,
+  SECRET_CALLS_MAX,
+  SECRET_PERIOD_MS,
+  TELEMETRY_CALLS_MAX,
+  TELEMETRY_PERIOD_MS,
+} from "./rate-rule.ts";
 import { refuse, stored } from "./refusal.ts";
 import { renderRemoteAccess } from "./remote-access.ts";
 import {
@@ -71,6 +77,7 @@ interface WireParts extends StoreParts {
   /** Absent: VMs have no certificates. */
   readonly bundles: CertificateBundles | undefined;
   readonly telemetry: RateRule;
+  readonly secrets: RateRule;
   readonly goalStates: GoalStateCache;
 }
 
@@ -102,6 +109,7 @@ const MACHINE_ROUTES: ReadonlyMap<string, Route> = new Map<string, Route>([
  */
 export function createWireServer(options: WireServerOptions): FastifyInstance {
   const authority = { address: options.endpoint, port: options.port ?? HTTP_PORT };
+  const now = options.now ?? (() => performance.now());
   const parts: WireParts = {
     authority,
     goalStates: new GoalStateCache(authority, options.vault !== undefined),
@@ -110,11 +118,8 @@ export function createWireServer(options: WireServerOptions): FastifyInstance {
     bundles: options.vault === undefined ? undefined : new CertificateBundles(options.vault),
     artifacts: options.artifacts,
     blobs: new StatusBlobs(),
-    telemetry: new RateRule(
-      TELEMETRY_CALLS_MAX,
-      TELEMETRY_PERIOD_MS,
-      options.now ?? (() => performance.now()),
-    ),
+    telemetry: new RateRule(TELEMETRY_CALLS_MAX, TELEMETRY_PERIOD_MS, now),
+    secrets: new RateRule(SECRET_CALLS_MAX, SECRET_PERIOD_MS, now),
   };
   return createGuestService({
     ...options,
@@ -189,17 +194,23 @@ async function getCertificates(exchange: Exchange): Promise<FastifyReply> {
   const { caller, request, reply, parts } = exchange;
   if (parts.bundles === undefined) throw refuse("ERR_WIRE_NOT_FOUND", notFoundText(request));
   assertCurrent(exchange);
-  const document = await parts.bundles.render(caller, readTransport(request.headers));
+  const transport = requireTransport(exchange);
+  const document = await parts.bundles.render(caller, transport);
   parts.observer.contact(caller, { kind: "certificates", incarnation: caller.incarnation });
   return sendXml(reply, document);
 }
 
 function getRemoteAccess(exchange: Exchange): FastifyReply {
-  const { caller, request, reply, parts } = exchange;
+  const { caller, reply, parts } = exchange;
   assertCurrent(exchange);
-  const document = renderRemoteAccess(caller, readTransport(request.headers));
+  const document = renderRemoteAccess(caller, requireTransport(exchange));
   parts.observer.contact(caller, { kind: "remoteAccessInfo", incarnation: caller.incarnation });
   return sendXml(reply, document);
+}
+
+function requireTransport({ caller, request, parts }: Exchange): Transport {
+  if (!parts.secrets.admits(caller.name)) throw tooOften(SECRET_CALLS_MAX, SECRET_PERIOD_MS);
+  return readTransport(request.headers);
 }
 
 function assertCurrent({ caller, query }: Exchange): void {
@@ -302,10 +313,11 @@ async function postRoleProperties(exchange: Exchange): Promise<FastifyReply> {
 function postTelemetry(exchange: Exchange): FastifyReply {
   const { caller, parts } = exchange;
   if (parts.telemetry.admits(caller.name)) return acceptUnread(exchange, "telemetrydata");
-  throw refuse(
-    "ERR_WIRE_RATE_LIMIT",
-    `more than ${TELEMETRY_CALLS_MAX} calls in ${TELEMETRY_PERIOD_MS / 1_000} s`,
-  );
+  throw tooOften(TELEMETRY_CALLS_MAX, TELEMETRY_PERIOD_MS);
+}
+
+function tooOften(calls: number, periodMs: number): Error {
+  return refuse("ERR_WIRE_RATE_LIMIT", `more than ${calls} calls in ${periodMs / 1_000} s`);
 }
 
 /** Telemetry and observations are evidence of life; their content is not kept. */

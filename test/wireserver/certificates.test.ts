@@ -13,6 +13,7 @@ import {
   type WireIdentity,
   type WireVault,
 } from "../../src/wireserver/index.ts";
+import { SECRET_CALLS_MAX, SECRET_PERIOD_MS } from "../../src/wireserver/rate-rule.ts";
 import {
   decryptAsAgents,
   makeTransport,
@@ -58,7 +59,11 @@ function vaultOf(read: () => Promise<WireIdentity>): WireVault & { asked: string
 }
 
 async function serve<T>(
-  options: { vault?: WireVault | undefined; containers?: readonly WireContainer[] },
+  options: {
+    vault?: WireVault | undefined;
+    containers?: readonly WireContainer[];
+    now?: () => number;
+  },
   use: (ask: Ask, lines: readonly string[]) => Promise<T>,
 ): Promise<T> {
   const recorder = createRecorder();
@@ -68,6 +73,7 @@ async function serve<T>(
     observer: recorder,
     endpoint: parseIpv4("168.63.129.16"),
     ...(vault !== undefined && { vault }),
+    ...(options.now !== undefined && { now: options.now }),
   });
   try {
     return await use(
@@ -221,6 +227,26 @@ describe("certificates", () => {
       expect(lines).toEqual(bad.map(() => "10.20.0.4 refused malformed-request"));
     });
     expect(vault.asked).toEqual([]);
+  });
+
+  test("are refused to a guest that asks all the time, and to no other, until it has waited", async () => {
+    let nowMs = 0;
+    await serve({ now: () => nowMs }, async (ask) => {
+      const url = URL.replace(CONTAINER.containerId, OTHER.containerId);
+      for (let call = 0; call < SECRET_CALLS_MAX; call++) {
+        expect((await ask({})).statusCode).toBe(400); // bad ones count too
+      }
+      const refused = await ask(from(named));
+      expect([refused.statusCode, refused.body]).toEqual([
+        429,
+        expect.stringContaining("RequestRateLimitExceeded"),
+      ]);
+      const users = URL.replace("certificates", "remoteAccessInfo");
+      expect((await ask(from(named), users)).statusCode).toBe(429);
+      expect((await ask(from(named), url, "10.20.0.5")).statusCode).toBe(200);
+      nowMs = SECRET_PERIOD_MS;
+      expect((await ask(from(named))).statusCode).toBe(200);
+    });
   });
 
   test("that cannot be kept now are a 503 without its cause, and served once they can", async () => {

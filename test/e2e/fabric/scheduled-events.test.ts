@@ -1,9 +1,10 @@
-/** Scheduled events and attested documents, from the command to the guest and back. */
+/** Scheduled events, attested documents and certificates, from the command to the guest and back. */
 import { execFileSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { canMakeNamespaces } from "../../net/namespaces.ts";
+import { decryptAsAgents, makeTransport, openssl } from "../../wireserver/crypto/openssl.ts";
 import { finish } from "../processes.ts";
 import { openScene, prefixOf, type Scene, tenantFile } from "./fabric.ts";
 
@@ -30,9 +31,13 @@ describe.skipIf(!canMakeNamespaces && !process.env["CI"])(
 
     /** Asks as a program in the guest. */
     async function askIn(container: string, path: string, body?: string): Promise<string> {
-      const post = body === undefined ? "" : `, method: "POST", body: ${JSON.stringify(body)}`;
-      const script = `const answer = await fetch("http://169.254.169.254${path}",
-        { headers: { Metadata: "true" }${post} });
+      const headers = { Metadata: "true" };
+      const post = body === undefined ? {} : { method: "POST", body };
+      return await fetchIn(container, `http://169.254.169.254${path}`, { headers, ...post });
+    }
+
+    async function fetchIn(container: string, url: string, request: RequestInit): Promise<string> {
+      const script = `const answer = await fetch(${JSON.stringify(url)}, ${JSON.stringify(request)});
         process.stdout.write(answer.status + " " + (await answer.text()));`;
       const command = [process.execPath, "--input-type=module", "-e", script];
       const { stdout, stderr } = await finish(command, guests.get(container));
@@ -87,6 +92,41 @@ describe.skipIf(!canMakeNamespaces && !process.env["CI"])(
         );
         const { nonce, vmId: attested } = JSON.parse(text.toString());
         expect([nonce, `200 ${attested}`]).toEqual(["1234567890", vmId]);
+      },
+      TEST_TIMEOUT_MS,
+    );
+
+    test(
+      "a guest opens its own certificate as agents do, and nothing but the store has its key",
+      async () => {
+        const transport = await makeTransport(scene.data, "transport");
+        const headers = {
+          "x-ms-version": "2012-11-30",
+          "x-ms-guest-agent-public-x509-cert": transport.header,
+        };
+        const urlOf = async (container: string) => {
+          const goalState = "http://168.63.129.16/machine/?comp=goalstate";
+          const answer = await fetchIn(container, goalState, { headers });
+          return /<Certificates>([^<]+)</.exec(answer)![1]!.replaceAll("&amp;", "&");
+        };
+        const bundleOf = async (container: string) => {
+          const answer = await fetchIn(container, await urlOf(container), { headers });
+          const data = /<Data>([^<]+)</.exec(answer)?.[1] ?? answer;
+          const pfx = join(scene.data, "Certificates.pfx");
+          writeFileSync(pfx, await decryptAsAgents(scene.data, data, transport));
+          return String(await openssl("pkcs12", "-nodes", "-in", pfx, "-password", "pass:"));
+        };
+        const [one, two] = [await bundleOf("a.web_0"), await bundleOf("a.web_1")];
+        expect(one).toContain("BEGIN PRIVATE KEY");
+        expect(two).not.toBe(one);
+        const foreign = await fetchIn("a.web_1", await urlOf("a.web_0"), { headers });
+        expect(foreign).toMatch(/^410 /);
+        expect(await bundleOf("a.web_0")).toBe(one);
+        const key = /BEGIN PRIVATE KEY-+\n([^\n]+\n[^\n]+)/.exec(one)![1]!.split("\n")[1]!;
+        const find = ["-rlaF", "--exclude=fabric.sqlite*", "--exclude=Certificates.*", "-e", key];
+        const found = await finish(["grep", ...find, scene.data]);
+        expect([found.code, found.stdout]).toEqual([1, ""]);
+        expect(await scene.tell("ps", "--json")).not.toContain(key);
       },
       TEST_TIMEOUT_MS,
     );
