@@ -8,6 +8,7 @@ export {
 } from "./crypto/certificate.ts";
 export { type CertificateFile, readPfx } from "./crypto/pkcs12-read.ts";
 export { signContent } from "./crypto/signed-data.ts";
+export { changeBody } from "./faults/change-body.ts";
 export { FaultBook } from "./faults/fault-book.ts";
 export { createHostPlugin, HOST_PLUGIN_PORT } from "./host-plugin.ts";
 export type { GuestServiceOptions } from "./http-service.ts";

@@ -1,4 +1,5 @@
 /** A node: its agents, and what answers its guests. In a process of its own, or inside the demo. */
+import { join } from "node:path";
 import type { Logger } from "pino";
 import {
   ComputeAgent,
@@ -18,9 +19,10 @@ import { createAttester } from "../attestation.ts";
 import { createNodeTrace, createReach } from "../boot-milestones.ts";
 import type { DhcpNetworkView } from "../dhcp/network-view.ts";
 import { startWireProcess, type WireProcess } from "../wire-process/wire-process.ts";
+import { openTraceWriter, TRACE_FOLDER } from "../wire-trace/trace-writer.ts";
 import { createIdentityVault } from "./identity-vault.ts";
 import { startNodeFaults } from "./node-faults.ts";
-import { withProvisioningDisc } from "./provisioning.ts";
+import { type FindDiscFault, withProvisioningDisc } from "./provisioning.ts";
 import { startVnet } from "./vnet-services.ts";
 import type { ShownGoals } from "./wire-publisher.ts";
 
@@ -69,6 +71,9 @@ export async function startNode(options: NodeOptions): Promise<FabricNode> {
   const onChange = (container: string) => {
     for (const tell of watchers) tell(container);
   };
+  const requests = openTraceWriter(join(options.folder, TRACE_FOLDER), (err) =>
+    log.warn({ err }, "the trace of requests is not written"),
+  );
   const wireProcess = await startWireProcess({
     ...{ label: prefix, folder: options.folder, log },
     vault: createIdentityVault({ store, now: Date.now }),
@@ -77,6 +82,7 @@ export async function startNode(options: NodeOptions): Promise<FabricNode> {
       findVmId: (container) => agent.findGoal(container)?.containerId,
     }),
     artifacts: options.artifacts,
+    takeTrace: (batch) => requests.take(batch),
   });
   const faults = startNodeFaults({
     ...{ store, onError, now: () => performance.now() },
@@ -85,7 +91,7 @@ export async function startNode(options: NodeOptions): Promise<FabricNode> {
   const agent = new ComputeAgent({
     ...{ store, trace, onError, onChange, node },
     hypervisor: options.hypervisor,
-    prepareSource: bootSourceFor(options),
+    prepareSource: bootSourceFor(options, (container) => faults.book.discFault(container)),
     namePrefix: prefix,
     runDirectory: options.runDirectory,
     clock: systemClock(Date.now),
@@ -136,14 +142,18 @@ export async function startNode(options: NodeOptions): Promise<FabricNode> {
       await networkAgent[Symbol.asyncDispose]();
       await faults[Symbol.asyncDispose]();
       await wireProcess[Symbol.asyncDispose]();
+      await requests[Symbol.asyncDispose]();
       await nodeVips?.[Symbol.asyncDispose]();
     },
   };
 }
 
 /** A guest that is a network namespace boots nothing: its image is named in the trace, and not used. */
-function bootSourceFor({ hypervisor, images }: NodeOptions): PrepareBootSource {
-  if (hypervisor.kind === "qemu") return withProvisioningDisc(imageBootSource(images));
+function bootSourceFor(
+  { hypervisor, images }: NodeOptions,
+  findFault: FindDiscFault,
+): PrepareBootSource {
+  if (hypervisor.kind === "qemu") return withProvisioningDisc(imageBootSource(images), findFault);
   return async ({ goal }) => ({
     evidence: goal.image === undefined ? {} : { image: "not used by network namespaces" },
   });

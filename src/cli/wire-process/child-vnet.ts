@@ -13,6 +13,7 @@ import {
   type WireFaults,
   type WireInstance,
   type WireObserver,
+  type WireRecorder,
 } from "../../wireserver/index.ts";
 import type { ChildLink } from "./child-link.ts";
 import { ContactBook } from "./contact-book.ts";
@@ -25,6 +26,7 @@ export interface ChildVnetOptions {
   readonly vnet: number;
   readonly link: ChildLink;
   readonly faults: WireFaults;
+  readonly recorder: WireRecorder;
   readonly refusals: RefusalFilter;
   readonly log: FastifyBaseLogger;
 }
@@ -111,11 +113,12 @@ export class ChildVnet {
   }
 
   async #make(service: WireService): Promise<FastifyInstance> {
-    const { link, vnet, faults, log } = this.#options;
+    const { link, vnet, faults, recorder, log } = this.#options;
     const common: GuestServiceOptions = {
       directory: { findByAddress: (address) => this.#find(address) },
       observer: this.#observer(),
       faults,
+      recorder,
       vault: this.#vault,
       artifacts: remoteArtifacts(link),
       logger: log,

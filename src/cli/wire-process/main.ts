@@ -1,7 +1,8 @@
 /** The wire process: serves guests on sockets that it is handed, and knows nothing but what its node tells it. */
 import { Server, Socket } from "node:net";
 import { pino } from "pino";
-import { FaultBook } from "../../wireserver/index.ts";
+import { FaultBook, TraceRecorder } from "../../wireserver/index.ts";
+import { wallClock } from "../wall-clock.ts";
 import { ChildLink } from "./child-link.ts";
 import { ChildVnet, warmUp } from "./child-vnet.ts";
 import type { Order } from "./messages.ts";
@@ -13,12 +14,24 @@ const log = pino({ level: "warn", base: null }, pino.destination({ dest: 2, sync
 const link = new ChildLink((message, whenWritten) => process.send?.(message, whenWritten));
 const refusals = new RefusalFilter(() => performance.now());
 const faults = new FaultBook(() => performance.now());
+const recorder = new TraceRecorder({
+  now: wallClock(Date.now, () => performance.now()),
+  startTimer: (milliseconds, callback) => {
+    const timer = setTimeout(callback, milliseconds);
+    return () => clearTimeout(timer);
+  },
+  take: (batch) => {
+    if (!link.hasRoom) return false;
+    link.send({ kind: "trace", ...batch });
+    return true;
+  },
+});
 const vnets = new Map<number, ChildVnet>();
 
 function vnetOf(vnet: number): ChildVnet {
   const known = vnets.get(vnet);
   if (known !== undefined) return known;
-  const made = new ChildVnet({ vnet, link, faults, refusals, log });
+  const made = new ChildVnet({ vnet, link, faults, recorder, refusals, log });
   vnets.set(vnet, made);
   return made;
 }
@@ -51,6 +64,9 @@ async function obey(order: Order, handle: unknown): Promise<void> {
       break;
     case "answer":
       link.answer(order);
+      break;
+    case "beginTrace":
+      recorder.beginFile();
       break;
     case "ping":
       link.send({ kind: "pong" });

@@ -48,6 +48,8 @@ export type Order =
       readonly value?: unknown;
       readonly failure?: string;
     }
+  /** A part of the trace is lost: what comes next begins a file. */
+  | { readonly kind: "beginTrace" }
   | { readonly kind: "ping" };
 
 /** Longest text of a guest that goes up; the services allow less. */
@@ -56,6 +58,8 @@ const EXTENSIONS_MAX = 256;
 const PROPERTIES_MAX = 256;
 const EVENTS_MAX = 1_024;
 const BATCH_MAX = 65_536;
+/** A batch, and all that waited while the node was behind. */
+const TRACE_CHARACTERS_MAX = 4 * 1024 * 1024;
 /** Most bytes of one reading of an artifact. */
 export const ARTIFACT_BYTES_MAX = 256 * 1024;
 
@@ -163,6 +167,12 @@ export const NewsSchema = z.discriminatedUnion("kind", [
     report: ReportSchema,
   }),
   z.strictObject({ kind: z.literal("question"), id: Whole, question: QuestionSchema }),
+  /** Lines of the trace; what they say is looked at when somebody reads them. */
+  z.strictObject({
+    kind: z.literal("trace"),
+    text: z.string().max(TRACE_CHARACTERS_MAX),
+    begins: z.boolean(),
+  }),
   z.strictObject({
     kind: z.literal("refused"),
     vnet: Whole,

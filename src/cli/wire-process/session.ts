@@ -5,6 +5,7 @@ import { errorText } from "../../model/errors.ts";
 import type { Playbook } from "../../model/playbook.ts";
 import { FIRST_INCARNATION } from "../../model/scheduled-event.ts";
 import type {
+  TraceBatch,
   WireArtifacts,
   WireAttester,
   WireEventList,
@@ -23,6 +24,8 @@ const UNWRITTEN_MAX = 65_536;
 /** More than its guests can cause, who are limited in what they may ask. */
 const NEWS_PER_PING_MAX = 200_000;
 const CLOSE_MS = 2_000;
+/** A disk that is full is not asked more often. */
+const TRACE_AGAIN_MS = 5_000;
 
 const NO_EVENTS: WireEventList = { incarnation: FIRST_INCARNATION, events: [] };
 
@@ -30,6 +33,8 @@ const NO_EVENTS: WireEventList = { incarnation: FIRST_INCARNATION, events: [] };
 export interface SessionContext {
   readonly vnets: ReadonlyMap<number, ServedVnet>;
   readonly faults: ReadonlyMap<string, Playbook>;
+  /** Takes lines of the trace; false: they are lost. */
+  readonly takeTrace: (batch: TraceBatch) => boolean;
   readonly vault: WireVault;
   readonly attester: WireAttester;
   readonly artifacts: WireArtifacts;
@@ -54,6 +59,7 @@ export class Session {
   #unwritten = 0;
   #news = 0;
   #heardMs = performance.now();
+  #traceBegunMs = Number.NEGATIVE_INFINITY;
 
   constructor(child: ChildProcess, context: SessionContext) {
     this.#child = child;
@@ -199,12 +205,24 @@ export class Session {
       case "question":
         void this.#onQuestion(news);
         break;
+      case "trace":
+        this.#onTrace(news);
+        break;
       case "refused":
         if (mayLog()) vnets.get(news.vnet)?.observer.refused(news.address, news.reason);
         break;
       default:
         throw news satisfies never;
     }
+  }
+
+  /** Lines that name what was lost say nothing. */
+  #onTrace(batch: TraceBatch): void {
+    if (this.#context.takeTrace(batch)) return;
+    const nowMs = performance.now();
+    if (nowMs - this.#traceBegunMs < TRACE_AGAIN_MS) return;
+    this.#traceBegunMs = nowMs;
+    this.send({ kind: "beginTrace" });
   }
 
   #onContacts({ vnet: id, contacts }: Extract<News, { readonly kind: "contacts" }>): void {

@@ -5,6 +5,7 @@ import type { Logger } from "pino";
 import { killProcesses } from "../../compute/index.ts";
 import type { Playbook } from "../../model/playbook.ts";
 import type {
+  TraceBatch,
   WireArtifacts,
   WireAttester,
   WireInstance,
@@ -33,6 +34,8 @@ export interface WireProcessOptions {
   readonly attester: WireAttester;
   /** What documents point to. */
   readonly artifacts: WireArtifacts;
+  /** Takes lines of the trace of requests; false: they are lost. Must not throw. */
+  readonly takeTrace: (batch: TraceBatch) => boolean;
   readonly log: Logger;
 }
 
@@ -90,7 +93,7 @@ class Keeper implements WireProcess {
   #lastId = 0;
 
   constructor(
-    { label, vault, attester, artifacts }: WireProcessOptions,
+    { label, vault, attester, artifacts, takeTrace }: WireProcessOptions,
     code: string,
     log: Logger,
   ) {
@@ -104,6 +107,7 @@ class Keeper implements WireProcess {
       vault,
       attester,
       artifacts,
+      takeTrace,
       mayLog,
       log,
     };

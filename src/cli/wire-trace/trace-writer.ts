@@ -27,7 +27,10 @@ export function listTraceFiles(folder: string): string[] {
 
 /** See {@link openTraceWriter}. Disposing waits for what was taken. */
 export interface TraceWriter extends AsyncDisposable {
-  /** False: too much waits for the disk. Never throws, never blocks. */
+  /**
+   * False: it is lost, for too much waits for the disk, or it cannot be written. Then nothing is taken until a batch
+   * begins a file. Never throws, never blocks.
+   */
   take(batch: TraceBatch): boolean;
 }
 
@@ -42,19 +45,18 @@ export function openTraceWriter(folder: string, onError: (error: unknown) => voi
   const last = listTraceFiles(folder).at(-1);
   let number = last === undefined ? 0 : Number(NAME.exec(last)?.[1]);
   let fileBytes = 0;
-  let isOpen = false;
+  // False: a batch of the present file is lost, and with it names that the next ones use.
+  let isWhole = false;
   let waitingBytes = 0;
   let queue: Promise<void> = Promise.resolve();
   const write = async ({ text, begins }: TraceBatch): Promise<void> => {
     if (begins) {
       number += 1;
       fileBytes = 0;
-      isOpen = true;
       const old = listTraceFiles(folder).slice(0, 1 - TRACE_FILES_MAX);
       for (const name of old) await rm(join(folder, name), { force: true });
     }
-    // Names of a file that has ended mean nothing in the next one.
-    if (!isOpen || fileBytes > FILE_BYTES_MAX) return;
+    if (fileBytes > FILE_BYTES_MAX) return;
     fileBytes += text.length;
     const file = await open(join(folder, `${String(number).padStart(8, "0")}.jsonl`), "a", 0o600);
     try {
@@ -65,12 +67,14 @@ export function openTraceWriter(folder: string, onError: (error: unknown) => voi
   };
   return {
     take: (batch) => {
-      if (waitingBytes > WAITING_BYTES_MAX) return false;
+      if (batch.begins) isWhole = true;
+      if (waitingBytes > WAITING_BYTES_MAX) isWhole = false;
+      if (!isWhole) return false;
       waitingBytes += batch.text.length;
       queue = queue
         .then(() => write(batch))
         .catch((error: unknown) => {
-          isOpen = batch.begins ? false : isOpen;
+          isWhole = false;
           onError(error);
         })
         .finally(() => {

@@ -23,8 +23,9 @@ function leaveOut(text: string, part: string): string {
 function leaveOutOfXml(text: string, name: string): string {
   const last = name.split(".").at(-1) ?? name;
   const attributes = "(?:\\s[^<>]*)?";
-  const empty = new RegExp(`<${last}(?:\\s[^<>]*)?/>`, "g");
-  const whole = new RegExp(`<${last}${attributes}>[^]*?</${last}>`, "g");
+  const prefix = "(?:\\w+:)?";
+  const empty = new RegExp(`<${prefix}${last}${attributes}/>`, "g");
+  const whole = new RegExp(`<${prefix}${last}${attributes}>[^]*?</${prefix}${last}>`, "g");
   return text.replaceAll(empty, "").replaceAll(whole, "");
 }
 

@@ -79,8 +79,19 @@ export class TraceRecorder implements WireRecorder {
     }
     this.#lines = [];
     this.#pendingBytes = 0;
-    this.#begins = this.#isFileFull();
-    if (!this.#begins) return;
+    if (this.#isFileFull()) this.#beginNames();
+    else this.#begins = false;
+  }
+
+  /** What comes next is in a file of its own; what waits is lost. */
+  beginFile(): void {
+    this.#lines = [];
+    this.#pendingBytes = 0;
+    this.#beginNames();
+  }
+
+  #beginNames(): void {
+    this.#begins = true;
     this.#fileBytes = 0;
     this.#names.clear();
   }
