@@ -23,6 +23,7 @@ export interface Row {
   readonly health: string;
   readonly since: string;
   readonly detail: string;
+  readonly extensions: readonly { readonly state: string; readonly pending: boolean }[];
 }
 
 /** What a command printed, and how it ended. */
