@@ -49,7 +49,7 @@ export interface OptionProfileSpec {
   /** Option 245; absent means that it is not sent. */
   readonly wireServer?: Ipv4Address;
   /**
-   * Options 121 and 249; none are sent if empty. Clients that read them ignore option 3, so the default route must
+   * Options 121 and 249, the latter to clients with option 55; none are sent if empty. Clients that read them ignore option 3, so the default route must
    * be among them (RFC 3442); see {@link platformRoutes}.
    */
   readonly routes: readonly ClasslessRoute[];
@@ -69,6 +69,11 @@ export interface OptionProfile {
   /** Whole options (code, length, data) that every client gets, in order; together they are `fixedOctets`. */
   readonly fixed: readonly Uint8Array[];
   readonly fixedOctets: Uint8Array;
+  /**
+   * As {@link OptionProfile.fixedOctets}, for a client that says nothing of what it wants, without option 249: WALinuxAgent
+   * 2.7.3 is such a client, and ends with an exception at the first route that it reads there.
+   */
+  readonly unaskedOctets: Uint8Array;
   /** Whole options that a client gets if it asks for the code. */
   readonly onRequest: ReadonlyMap<number, Uint8Array>;
 }
@@ -90,6 +95,7 @@ export function createOptionProfile(spec: OptionProfileSpec): OptionProfile {
     ...(spec.domain !== undefined && { domain: spec.domain }),
     fixed,
     fixedOctets: concatenate(fixed),
+    unaskedOctets: concatenate(fixed.filter((option) => option[0] !== OPTION.microsoftRoutes)),
     onRequest: encodeOnRequest(spec),
   };
 }

@@ -14,7 +14,6 @@ import {
   writeWhole,
 } from "./option-writer.ts";
 import { OPTION } from "./options.ts";
-import type { ReplyOptions } from "./reply-options.ts";
 import { countOmitted, type EncodeCounters, type ReplyParts } from "./reply-parts.ts";
 import type { DhcpRequest } from "./request.ts";
 import { readMachineIdentifier } from "./request-options.ts";
@@ -51,10 +50,10 @@ function grantedSeconds(requestedSeconds: number, offeredSeconds: number): numbe
 export function writeConfiguration(writer: OptionWriter, parts: ConfigurationParts): void {
   const { assignment, image, changes, counters, request } = parts;
   const { profile } = assignment;
-  if (!changes.isEmpty) writeChanged(writer, profile, changes, counters);
-  else if (!writeWhole(writer, profile.fixedOctets)) {
-    writeFixedThatFit(writer, profile, counters);
-  }
+  const isUnasked = request.parameterRequestList.length === 0;
+  const octets = isUnasked ? profile.unaskedOctets : profile.fixedOctets;
+  if (!changes.isEmpty) writeChanged(writer, parts);
+  else if (!writeWhole(writer, octets)) writeFixedThatFit(writer, parts);
   if (image !== undefined) writeBoot(writer, parts, image);
   if (!changes.isEmpty) writeAdded(writer, parts);
   writeRequested(writer, parts);
@@ -68,12 +67,12 @@ function writeCounted(writer: OptionWriter, option: Uint8Array, counters: Encode
 /** The wire server's option is short and a guest is lost without it, so the long routes must leave room. */
 function writeFixedThatFit(
   writer: OptionWriter,
-  profile: OptionProfile,
-  counters: EncodeCounters,
+  { assignment: { profile }, counters, request }: ConfigurationParts,
 ): void {
   const last = profile.fixed.at(-1);
   const kept = last !== undefined && last[0] === OPTION.wireServer ? last.length : 0;
   for (const option of profile.fixed) {
+    if (isLeftOut(request, option)) continue;
     writer.limit -= option === last ? 0 : kept;
     writeCounted(writer, option, counters);
     writer.limit += option === last ? 0 : kept;
@@ -83,15 +82,19 @@ function writeFixedThatFit(
 /** The network's options in their order, each as it is, replaced, or left out. */
 function writeChanged(
   writer: OptionWriter,
-  profile: OptionProfile,
-  changes: ReplyOptions,
-  counters: EncodeCounters,
+  { assignment: { profile }, changes, counters, request }: ConfigurationParts,
 ): void {
   for (const option of profile.fixed) {
     const code = option[0]!;
-    if (changes.isRemoved(code)) continue;
-    writeCounted(writer, changes.find(code)?.octets ?? option, counters);
+    const change = changes.find(code);
+    if (changes.isRemoved(code) || (change === undefined && isLeftOut(request, option))) continue;
+    writeCounted(writer, change?.octets ?? option, counters);
   }
+}
+
+/** See {@link OptionProfile.unaskedOctets}. */
+function isLeftOut({ parameterRequestList }: DhcpRequest, option: Uint8Array): boolean {
+  return option[0] === OPTION.microsoftRoutes && parameterRequestList.length === 0;
 }
 
 /** What plugins add that the network does not have. */

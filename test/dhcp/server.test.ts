@@ -101,7 +101,8 @@ describe("serveDhcp(), the exchange", () => {
   test("offers what Azure's agent needs although it asks for nothing, without Pad before End", () => {
     const { ask } = startServer();
     const { message, payload } = ask(DISCOVER);
-    expect(codesOf(payload)).toEqual([53, 54, 51, 58, 59, 1, 3, 6, 121, 249, 245]);
+    // No 249: WALinuxAgent 2.7.3 ends with an exception at the first route that it reads there.
+    expect(codesOf(payload)).toEqual([53, 54, 51, 58, 59, 1, 3, 6, 121, 245]);
     expect(payload.length).toBeGreaterThanOrEqual(300);
     expect(addressOption(message, 54)).toBe(SERVER_IP);
     expect(addressOption(message, 51)).toBe(86_400);
@@ -111,7 +112,6 @@ describe("serveDhcp(), the exchange", () => {
     expect(addressListOption(message, 3)).toEqual([GATEWAY]);
     expect(addressListOption(message, 6)?.map(formatIpv4)).toEqual(["10.0.0.2", "10.0.0.3"]);
     expect([...(message.options.get(245) ?? [])]).toEqual([0xa8, 0x3f, 0x81, 0x10]);
-    expect(message.options.get(121)).toEqual(message.options.get(249));
     expect(decodeRoutes(message.options.get(121) ?? new Uint8Array())).toEqual(
       platformRoutes(GATEWAY),
     );
@@ -367,7 +367,7 @@ describe("serveDhcp(), options", () => {
     let mtu = 1500;
     const profile = profileWith({ routes: routes(62) });
     const { ask } = startServer({ profile, mtu: () => mtu });
-    const options = { 57: [0x05, 0xdc] };
+    const options = { 57: [0x05, 0xdc], 55: [1] };
     const lengthAt = (value: number) => {
       mtu = value;
       return ask({ ...DISCOVER, options }).payload.length + 28;

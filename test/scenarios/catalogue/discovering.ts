@@ -41,7 +41,7 @@ export const DISCOVERING: readonly Scenario[] = [
     send(
       discover({ length: 244 }),
       offer(".5", "M1 .5", {
-        order: [53, 54, 51, 58, 59, 1, 3, 6, 121, 249, 245],
+        order: [53, 54, 51, 58, 59, 1, 3, 6, 121, 245],
         options: { 3: ".1", 245: "S" },
         datagram: [328, 576],
       }),

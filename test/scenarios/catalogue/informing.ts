@@ -18,7 +18,7 @@ export const INFORMING: readonly Scenario[] = [
     "inform-ok",
     send(
       inform({ ciaddr: ".5", sourceIp: ".5" }),
-      informed("M1 .5", { ciaddr: ".5", order: [53, 54, 1, 3, 6, 121, 249, 245] }),
+      informed("M1 .5", { ciaddr: ".5", order: [53, 54, 1, 3, 6, 121, 245] }),
     ),
     send(
       inform({ ciaddr: ".5", sourceIp: ".5", destinationIp: "S", to: "S", flags: 0x8000 }),

@@ -15,6 +15,8 @@ import { addressOf, discover, type OptionValue, request, select } from "../vocab
 
 /** The options that every client gets, and those before them. */
 const ALWAYS = [53, 54, 51, 58, 59, 1, 3, 6, 121, 249, 245];
+/** As {@link ALWAYS}, for a client without option 55. */
+const UNASKED = ALWAYS.filter((code) => code !== 249);
 
 const route = (destination: string, gateway: string): ClasslessRoute => ({
   destination: parseSubnet(destination),
@@ -133,7 +135,12 @@ export const OPTIONS: readonly Scenario[] = [
     "max-size-1472",
     withRoutes(routes(71)),
     send(
-      hello(57, [5, 192]),
+      discover({
+        options: [
+          [57, [5, 192]],
+          [55, [1]],
+        ],
+      }),
       offer(".5", to, {
         order: [53, 54, 51, 58, 59, 1, 3, 6, 121, 121, 121, 249, 249, 249, 245],
         datagram: [1401, 1472],
@@ -144,7 +151,15 @@ export const OPTIONS: readonly Scenario[] = [
     "S56",
     "max-size-65280",
     withRoutes(routes(73)),
-    send(hello(57, [255, 0]), offer(".5", to, { options: { 249: true }, datagram: [1473, 1500] })),
+    send(
+      discover({
+        options: [
+          [57, [255, 0]],
+          [55, [1]],
+        ],
+      }),
+      offer(".5", to, { options: { 249: true }, datagram: [1473, 1500] }),
+    ),
   ),
   scenario(
     "S57",
@@ -165,7 +180,7 @@ export const OPTIONS: readonly Scenario[] = [
     "routes-121-249",
     withRoutes(THREE_ROUTES),
     send(
-      discover(),
+      hello(55, [1]),
       offer(".5", to, {
         options: {
           3: ".1",
@@ -181,7 +196,12 @@ export const OPTIONS: readonly Scenario[] = [
     "routes-split",
     withRoutes(routes(60)),
     send(
-      hello(57, [5, 220]),
+      discover({
+        options: [
+          [57, [5, 220]],
+          [55, [1]],
+        ],
+      }),
       offer(".5", to, {
         order: [53, 54, 51, 58, 59, 1, 3, 6, 121, 121, 249, 249, 245],
         options: { 121: encodeRoutes(routes(60)), 249: encodeRoutes(routes(60)) },
@@ -226,7 +246,7 @@ export const OPTIONS: readonly Scenario[] = [
     "opt245",
     send(
       discover(),
-      offer(".5", to, { order: ALWAYS, options: { 245: [0xa8, 0x3f, 0x81, 0x10] } }),
+      offer(".5", to, { order: UNASKED, options: { 245: [0xa8, 0x3f, 0x81, 0x10] } }),
     ),
     send(
       select(".5", { options: [[55, [245, 249, 121]]] }),
@@ -248,12 +268,12 @@ export const OPTIONS: readonly Scenario[] = [
         ],
       }),
       offer(".5", to, {
-        order: [...ALWAYS, 61, 61],
+        order: [...UNASKED, 61, 61],
         options: { 61: [...bytes(255), ...bytes(40)] },
       }),
     ),
     // In 576 octets there is no room for it beside what a guest cannot do without.
-    noting(send(hello(61, bytes(240)), offer(".5", to, { order: ALWAYS })), "omitted"),
+    noting(send(hello(61, bytes(240)), offer(".5", to, { order: UNASKED })), "omitted"),
     noting(
       send(
         discover({
@@ -262,7 +282,7 @@ export const OPTIONS: readonly Scenario[] = [
             [61, bytes(40)],
           ],
         }),
-        offer(".5", to, { order: ALWAYS }),
+        offer(".5", to, { order: UNASKED }),
       ),
       "omitted",
     ),

@@ -60,7 +60,7 @@ export const RELAYING: readonly Scenario[] = [
       discover(with82(INFORMATION, { options: [[61, [1, 2, 3]]] })),
       offer(".5", to, {
         giaddr: GIADDR,
-        order: [53, 54, 51, 58, 59, 1, 3, 6, 121, 249, 245, 61, 82],
+        order: [53, 54, 51, 58, 59, 1, 3, 6, 121, 245, 61, 82],
         options: { 82: INFORMATION },
       }),
     ),
