@@ -79,24 +79,27 @@ export type StoreItem =
   | { readonly kind: "manifest"; readonly extension: WireExtension }
   | { readonly kind: "package"; readonly extension: WireExtension };
 
-/** The URL of something that the container may read or, with `status`, write. */
+/**
+ * The URL of something that the container may read or, with `status`, write. It names the instance: a guest keeps its
+ * documents as long as the incarnation is the same, also when the container's id is a new one.
+ */
 export function storeUrl(
   container: WireContainer,
   authority: WireAuthority,
   item: StoreItem,
 ): string {
-  const id = encodeURIComponent(container.containerId);
+  const id = encodeURIComponent(container.instanceId);
   return `${originOf(authority)}/store/${id}/${storeName(item).map(encodeURIComponent).join("/")}?${STORE_QUERY}`;
 }
 
-/** Which container's store a path is in, and what of it, both as sent; undefined if it is no path of the store. */
+/** Which instance's store a path is in, and what of it, both as sent; undefined if it is no path of the store. */
 export function parseStorePath(
   path: string,
-): { readonly containerId: string; readonly name: string } | undefined {
-  const [, containerId, name] = STORE_PATH.exec(path) ?? [];
-  return containerId === undefined || name === undefined
+): { readonly instanceId: string; readonly name: string } | undefined {
+  const [, instanceId, name] = STORE_PATH.exec(path) ?? [];
+  return instanceId === undefined || name === undefined
     ? undefined
-    : { containerId: decode(containerId) ?? "", name };
+    : { instanceId: decode(instanceId) ?? "", name };
 }
 
 /**

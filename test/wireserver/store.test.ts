@@ -209,7 +209,7 @@ describe("manifests and packages", () => {
   });
 
   const OTHER = "00000000-0000-0000-0000-000000000000";
-  const own = (rest: string) => `/store/${FULL.containerId}/${rest}`;
+  const own = (rest: string) => `/store/${FULL.instanceId}/${rest}`;
   for (const [name, path, status] of [
     ["another container", `/store/${OTHER}/Lab.Echo/manifest.xml`, 410],
     ["another container, encoded", `/store/${OTHER.replace("-", "%2D")}/status`, 410],
@@ -325,7 +325,7 @@ describe.each(["direct", "described"] as const)("status blob, %s", (channel) => 
     [
       "another container's",
       FULL,
-      STATUS_URL.replace("5b0c3c52", "00000000"),
+      STATUS_URL.replace("9f6f2a8e", "00000000"),
       BLOCK,
       STATUS_TEXT,
       410,

@@ -39,10 +39,10 @@ export interface StoreParts {
 export function requireStoreItem(caller: WireContainer, path: string): StoreItem {
   const parsed = parseStorePath(path);
   if (parsed === undefined) throw notThere(path);
-  if (parsed.containerId.toLowerCase() !== caller.containerId.toLowerCase()) {
+  if (parsed.instanceId.toLowerCase() !== caller.instanceId.toLowerCase()) {
     throw refuse(
       "ERR_WIRE_RESOURCE_STALE",
-      "the URL is of another container, ask for the goal state again",
+      "the URL is of another instance, ask for the goal state again",
     );
   }
   const item = findStoreItem(caller, parsed.name);
