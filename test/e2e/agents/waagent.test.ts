@@ -1,0 +1,198 @@
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { WireContainer } from "../../../src/wireserver/index.ts";
+import {
+  BUILD_TIMEOUT_MS,
+  canRunAgents,
+  debianTree,
+  type GuestOptions,
+  startGuest,
+} from "./agent-guest.ts";
+import { type AgentHost, answer, containerOf, openAgentHost } from "./agent-host.ts";
+
+/** The longest that the agent waits between two tries here is 30 s. */
+const TEST_TIMEOUT_MS = 180_000;
+
+/** Names are those of the requests in {@link AgentHost.said}. */
+const PARTS = [
+  ...["GET hostingEnvironmentConfig 200", "GET sharedConfig 200", "GET certificates 200"],
+  ...["GET extensionsConfig 200", "GET /store/profile 200"],
+];
+const GOAL_STATE = [
+  ...["GET goalstate 200", "GET goalstate 200", "GET plugin/vmSettings 404"],
+  ...PARTS,
+];
+const READY = "POST health 200";
+const COMPUTE = "GET metadata/metadata/instance/compute 200";
+
+const LEASE = `lease {
+  interface "eth0";
+  fixed-address 10.20.0.9;
+  option subnet-mask 255.255.255.0;
+  option routers 10.20.0.1;
+  option unknown-245 a8:3f:81:10;
+  expire never;
+}
+`;
+
+describe.skipIf(!canRunAgents).concurrent("WALinuxAgent 2.7.3 as Debian ships it", () => {
+  let host: AgentHost;
+
+  beforeAll(async () => {
+    await debianTree();
+    host = await openAgentHost({ withoutWireServer: ["lab.vm_5"] });
+  }, BUILD_TIMEOUT_MS);
+
+  afterAll(async () => await host[Symbol.asyncDispose]());
+
+  /** Starts the `number`th guest and its agent. */
+  async function startAgent(number: number, options?: GuestOptions) {
+    const container = containerOf(number);
+    host.put(container);
+    const guest = await startGuest(host, container, options);
+    guest.startAgent();
+    return { container, guest, [Symbol.asyncDispose]: () => guest[Symbol.asyncDispose]() };
+  }
+
+  const count = (container: WireContainer, words: string) =>
+    host.said(container).filter((each) => each === words).length;
+  const isReady = (container: WireContainer) => host.reported(container).includes("Ready");
+
+  test(
+    "asks in its order, posts Ready once, and asks for all parts again when the incarnation has changed",
+    async () => {
+      await using agent = await startAgent(1);
+      const { container } = agent;
+      await host.until("telemetry", () => count(container, "POST telemetrydata 200") > 0);
+      const said = host.said(container);
+      const start = ["GET versions 200", ...GOAL_STATE, READY, COMPUTE, ...GOAL_STATE, COMPUTE];
+      expect(said.slice(0, start.length)).toEqual(start);
+      expect(said).toEqual(
+        expect.arrayContaining([
+          ...["GET plugin/versions 200", "GET plugin/health 200", "PUT plugin/status 200"],
+          ...["POST /HealthService 200", "GET metadata/metadata/instance 200"],
+        ]),
+      );
+      host.put({ ...container, incarnation: 2 });
+      const asked = host.said(container).length;
+      await host.until("a status", () =>
+        host.said(container).slice(asked).includes("PUT plugin/status 200"),
+      );
+      expect(host.said(container).slice(asked)).toEqual(expect.arrayContaining(PARTS));
+      expect(host.reported(container)).toEqual(["Ready"]);
+      expect(host.statuses.get(container.name)).toMatchObject({
+        ...{ version: "2.7.3.0", status: "Ready", extensions: [] },
+      });
+    },
+    TEST_TIMEOUT_MS,
+  );
+
+  test(
+    "goes on after the host plugin said 500, a Ready that was answered 503, telemetry that was answered 429",
+    async () => {
+      const container = containerOf(2);
+      using _plugin = host.interfere(answer(container, "plugin", "/vmSettings", 500));
+      const busy = host.interfere(answer(container, "wire", "comp=health", 503));
+      const throttle = host.interfere(answer(container, "wire", "comp=telemetry", 429));
+      await using _agent = await startAgent(2);
+      await host.until("Ready, twice", () => count(container, "POST health 503") >= 2);
+      expect(host.reported(container)).toEqual([]);
+      busy[Symbol.dispose]();
+      await host.until("Ready", () => isReady(container));
+      await host.until("telemetry", () => count(container, "POST telemetrydata 429") >= 2);
+      throttle[Symbol.dispose]();
+      await host.until("telemetry", () => count(container, "POST telemetrydata 200") > 0);
+    },
+    TEST_TIMEOUT_MS,
+  );
+
+  test(
+    "a Ready that was answered 500 is posted again; with 204 it is given up, and logged",
+    async () => {
+      const container = containerOf(3);
+      const broken = host.interfere(answer(container, "wire", "comp=health", 500));
+      await using _agent = await startAgent(3);
+      await host.until("Ready", () => count(container, "POST health 500") === 1);
+      broken[Symbol.dispose]();
+      await host.until("Ready again", () => isReady(container));
+      const other = containerOf(4);
+      using _empty = host.interfere(answer(other, "wire", "comp=health", 204));
+      await using agent = await startAgent(4);
+      await host.until("the next part", () => host.said(other).includes(COMPUTE));
+      expect(count(other, "POST health 204")).toBe(1);
+      expect(agent.guest.log()).toContain("204");
+    },
+    TEST_TIMEOUT_MS,
+  );
+
+  test(
+    "finds the wire server in an OFFER that it never takes up; without option 245 it finds none",
+    async () => {
+      await using without = await startAgent(5, { network: "address" });
+      await using agent = await startAgent(6, { network: "address" });
+      await host.until("Ready", () => isReady(agent.container));
+      expect(host.dhcp.filter((each) => each.endsWith("lab.vm_6"))).toEqual(["DHCPOFFER lab.vm_6"]);
+      await host.until("its failure", () =>
+        without.guest.log().includes("WireProtocol endpoint is None"),
+      );
+      expect(host.dhcp).toContain("DHCPOFFER lab.vm_5");
+      expect(host.said(without.container)).toEqual([]);
+    },
+    TEST_TIMEOUT_MS,
+  );
+
+  test(
+    "finds the wire server in dhclient's lease file, and asks nobody",
+    async () => {
+      await using agent = await startAgent(7, {
+        network: "address",
+        files: { "var/lib/dhcp/dhclient.eth0.leases": LEASE },
+      });
+      await host.until("Ready", () => isReady(agent.container));
+      expect(host.dhcp.filter((each) => each.endsWith("lab.vm_7"))).toEqual([]);
+    },
+    TEST_TIMEOUT_MS,
+  );
+
+  // On this Python its handler ends with each failed goal state (format_exception() got 'etype'), and is started again.
+  test(
+    "a goal state that is 410 for a while is asked for again until it is there; a new container id is taken up at once",
+    async () => {
+      await using agent = await startAgent(8);
+      const { container } = agent;
+      await host.until("a status", () => count(container, "PUT plugin/status 200") > 0);
+      const gone = host.interfere(answer(container, "wire", "comp=goalstate", 410));
+      await host.until("410 five times", () => count(container, "GET goalstate 410") >= 5);
+      gone[Symbol.dispose]();
+      host.put({ ...container, incarnation: 7 });
+      await host.until("the new parts", () =>
+        host.exchanges.some(({ url }) => url.includes("type=extensionsConfig&incarnation=7")),
+      );
+      // As after live migration: another container id, and nothing else is new.
+      const containerId = "5b0c3c52-7f10-4c0e-9d67-ffffffffffff";
+      host.put({ ...container, incarnation: 7, containerId });
+      await host.until("a status of the new container id", () =>
+        host.exchanges.some(
+          ({ url, headers, status }) =>
+            url === "/status" && headers["x-ms-containerid"] === containerId && status === 200,
+        ),
+      );
+      expect(host.reported(container)).toEqual(["Ready"]);
+    },
+    TEST_TIMEOUT_MS,
+  );
+
+  test(
+    "a host plugin that refuses connections keeps this version on its Python from Ready",
+    async () => {
+      await using other = await openAgentHost({ withoutHostPlugin: true });
+      const container = containerOf(9);
+      other.put(container);
+      await using guest = await startGuest(other, container);
+      guest.startAgent();
+      const versions = () => other.said(container).filter((each) => each === "GET versions 200");
+      await other.until("a second detection", () => versions().length >= 2);
+      expect(other.reported(container)).toEqual([]);
+    },
+    TEST_TIMEOUT_MS,
+  );
+});
