@@ -2,6 +2,8 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { AsnConvert, OctetString } from "@peculiar/asn1-schema";
+import { Certificate, id_ce_subjectKeyIdentifier } from "@peculiar/asn1-x509";
 import * as fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type ContentCipher, encryptEnvelope } from "../../../src/wireserver/crypto/envelope.ts";
@@ -131,6 +133,24 @@ describe("a transport certificate", () => {
     const nested = Buffer.alloc(3_000);
     for (let at = 0; at < nested.length; at += 2) nested.writeUInt16BE(0x3080, at);
     refused(nested.toString("base64"), "is no X.509 certificate");
+  });
+
+  test("whose key identifier is nested without end, or is none, is refused", () => {
+    const nested = Buffer.alloc(2_000);
+    for (let at = 0; at < nested.length; at += 2) nested.writeUInt16BE(0x3080, at);
+    for (const value of [
+      nested,
+      Buffer.from("0401"),
+      Buffer.from("020101", "hex"),
+      Buffer.alloc(0),
+    ]) {
+      const parsed = AsnConvert.parse(Buffer.from(named.header, "base64"), Certificate);
+      const { extensions } = parsed.tbsCertificate;
+      const found = extensions?.find(({ extnID }) => extnID === id_ce_subjectKeyIdentifier);
+      found!.extnValue = new OctetString(value);
+      const header = Buffer.from(AsnConvert.serialize(parsed)).toString("base64");
+      refused(header, "is no X.509 certificate");
+    }
   });
 
   test("with a short RSA key, a long one, a huge exponent, an EC or an Ed25519 key is refused", async () => {
