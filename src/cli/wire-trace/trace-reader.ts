@@ -150,7 +150,7 @@ export class TraceReader {
         url,
         httpVersion: http,
         headers: pairs(headers),
-        body: this.#body(line.qb),
+        body: bodyOf(line.qb),
       },
       ...(response !== undefined && {
         response: {
@@ -165,14 +165,7 @@ export class TraceReader {
   }
 
   #body(id: number | undefined): ExchangeDocument["request"]["body"] {
-    const line = id === undefined ? undefined : this.#find("b", id);
-    if (line === undefined) return { bytes: 0 };
-    const { bytes, sha256, text } = line;
-    return {
-      bytes,
-      ...(sha256 !== undefined && { sha256 }),
-      ...(text !== undefined && { text }),
-    };
+    return bodyOf(id === undefined ? undefined : this.#find("b", id));
   }
 
   #find<T extends Named["t"]>(t: T, id: number): Extract<Named, { t: T }> | undefined {
@@ -180,6 +173,18 @@ export class TraceReader {
     const line = text === undefined ? undefined : parseLine(text);
     return line?.t === t ? (line as Extract<Named, { t: T }>) : undefined;
   }
+}
+
+function bodyOf(
+  body: Pick<Extract<Named, { t: "b" }>, "bytes" | "sha256" | "text"> | undefined,
+): ExchangeDocument["request"]["body"] {
+  if (body === undefined) return { bytes: 0 };
+  const { bytes, sha256, text } = body;
+  return {
+    bytes,
+    ...(sha256 !== undefined && { sha256 }),
+    ...(text !== undefined && { text }),
+  };
 }
 
 function parseLine(text: string): TraceLine | undefined {

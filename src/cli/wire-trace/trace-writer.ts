@@ -6,8 +6,8 @@ import { TRACE_FILE_BYTES_MAX, type TraceBatch } from "../../wireserver/index.ts
 
 /** Folder of the files, in a node's own. */
 export const TRACE_FOLDER = "requests";
-/** With the largest file that is begun: 256 MiB. The oldest goes. */
-export const TRACE_FILES_MAX = 16;
+/** 256 MiB in all. The oldest goes. */
+export const TRACE_FILES_MAX = 4;
 /** What waits for the disk; a batch more is not taken. */
 const WAITING_BYTES_MAX = 4 * 1024 * 1024;
 /** Whoever hands batches on ends a file in time; one who does not is cut off here. */

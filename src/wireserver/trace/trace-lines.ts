@@ -30,16 +30,17 @@ const ResponseHeadLine = z.object({
   headers: HeadersSchema,
 });
 
-const BodyLine = z.object({
-  t: z.literal("b"),
-  id: Id,
+const BODY = {
   bytes: z.int().nonnegative(),
   sha256: z
     .string()
     .regex(/^[0-9a-f]{64}$/)
     .optional(),
   text: z.string().optional(),
-});
+};
+
+/** An answer's body. */
+const BodyLine = z.object({ t: z.literal("b"), id: Id, ...BODY });
 
 /** One exchange. */
 const ExchangeLine = z.object({
@@ -52,11 +53,12 @@ const ExchangeLine = z.object({
   s: z.enum(WIRE_SERVICES),
   /** The caller's address. */
   a: z.string(),
-  /** Request head, request body, response head, response body; absent: there was none. */
+  /** Request head, response head, response body; absent: there was none. */
   q: Id,
-  qb: Id.optional(),
   r: Id.optional(),
   rb: Id.optional(),
+  /** Request body: no two are the same, for they say when they were written. */
+  qb: z.object(BODY).optional(),
   /** Milliseconds until the answer began, and until it was sent. */
   w: z.number(),
   d: z.number(),

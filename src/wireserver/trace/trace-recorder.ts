@@ -2,8 +2,8 @@
 import type { WireBody, WireExchange, WireRecorder } from "../wire-host.ts";
 import type { TraceLine } from "./trace-lines.ts";
 
-/** A file is ended after so many bytes. */
-export const TRACE_FILE_BYTES_MAX = 16 * 1024 * 1024;
+/** A file is ended after so many bytes: many times what the goal states of thousands of containers take in it. */
+export const TRACE_FILE_BYTES_MAX = 64 * 1024 * 1024;
 /** Lines that wait for who takes them; what is more is dropped and counted. */
 export const TRACE_PENDING_BYTES_MAX = 1024 * 1024;
 /** Heads and bodies that a file names; with more, it is ended. */
@@ -11,6 +11,8 @@ const NAMES_MAX = 50_000;
 /** The batch is handed on before it is longer. */
 const BATCH_BYTES = 64 * 1024;
 const BATCH_MS = 500;
+/** Of what a container uploads again and again, the text is kept so often. */
+const UPLOAD_TEXT_MS = 60_000;
 
 /** Lines of one file. */
 export interface TraceBatch {
@@ -30,6 +32,8 @@ export interface TraceRecorderOptions {
   readonly startTimer: (milliseconds: number, callback: () => void) => () => void;
   /** Takes a batch; false if it cannot now, and it is then offered again. */
   readonly take: (batch: TraceBatch) => boolean;
+  /** Default {@link TRACE_FILE_BYTES_MAX}. */
+  readonly fileBytesMax?: number;
 }
 
 /** A {@link WireRecorder} that bounds what it holds. */
@@ -37,6 +41,8 @@ export class TraceRecorder implements WireRecorder {
   readonly now: () => number;
   readonly #options: TraceRecorderOptions;
   readonly #names = new Map<string, number>();
+  /** When the text of an upload was kept last, by container and path. */
+  readonly #uploads = new Map<string, number>();
   #lines: string[] = [];
   #pendingBytes = 0;
   #fileBytes = 0;
@@ -94,17 +100,19 @@ export class TraceRecorder implements WireRecorder {
     this.#begins = true;
     this.#fileBytes = 0;
     this.#names.clear();
+    this.#uploads.clear();
   }
 
   #isFileFull(): boolean {
-    return this.#fileBytes >= TRACE_FILE_BYTES_MAX || this.#names.size >= NAMES_MAX;
+    const { fileBytesMax = TRACE_FILE_BYTES_MAX } = this.#options;
+    return this.#fileBytes >= fileBytesMax || this.#names.size >= NAMES_MAX;
   }
 
   #lineOf(container: string, exchange: WireExchange): TraceLine {
     const { request, response, service, address, startedMs, waitMs, durationMs } = exchange;
     const { method, url, httpVersion, headers, body } = request;
     const q = this.#name({ t: "q", method, url, http: httpVersion, headers: [...headers] });
-    const qb = body.bytes > 0 ? { qb: this.#nameBody(body) } : {};
+    const qb = body.bytes > 0 ? { qb: this.#thinned(container, exchange) } : {};
     const answer = response && {
       r: this.#name({ t: "r", status: response.status, headers: [...response.headers] }),
       ...(response.body.bytes > 0 && { rb: this.#nameBody(response.body) }),
@@ -123,6 +131,21 @@ export class TraceRecorder implements WireRecorder {
       ...(exchange.fault !== undefined && { f: exchange.fault }),
       ...(exchange.refusal !== undefined && { x: exchange.refusal }),
     };
+  }
+
+  /** The request's body; without its text, if it is an upload as there was one a moment ago. */
+  #thinned(container: string, { request, startedMs }: WireExchange): WireBody {
+    const { method, url, body } = request;
+    if (method !== "PUT" || body.text === undefined) return body;
+    const key = `${container} ${url.replace(/\?.*/, "")}`;
+    const keptMs = this.#uploads.get(key);
+    if (keptMs !== undefined && startedMs - keptMs < UPLOAD_TEXT_MS) {
+      const { text: _text, ...others } = body;
+      return others;
+    }
+    if (this.#uploads.size >= NAMES_MAX) this.#uploads.clear();
+    this.#uploads.set(key, startedMs);
+    return body;
   }
 
   #nameBody({ bytes, sha256, text }: WireBody): number {

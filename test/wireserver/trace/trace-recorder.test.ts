@@ -6,10 +6,7 @@ import {
   TraceRecorder,
   type WireExchange,
 } from "../../../src/wireserver/index.ts";
-import {
-  TRACE_FILE_BYTES_MAX,
-  TRACE_PENDING_BYTES_MAX,
-} from "../../../src/wireserver/trace/trace-recorder.ts";
+import { TRACE_PENDING_BYTES_MAX } from "../../../src/wireserver/trace/trace-recorder.ts";
 
 const POLL: WireExchange = {
   container: "hello.web_0",
@@ -33,11 +30,12 @@ const POLL: WireExchange = {
 };
 
 /** A recorder whose timer goes off when a test says so. */
-function record(take: (batch: TraceBatch) => boolean = () => true) {
+function record(take: (batch: TraceBatch) => boolean = () => true, fileBytesMax?: number) {
   const batches: TraceBatch[] = [];
   const timers = new Set<() => void>();
   const recorder = new TraceRecorder({
     now: () => 0,
+    ...(fileBytesMax !== undefined && { fileBytesMax }),
     startTimer: (_milliseconds, callback) => {
       timers.add(callback);
       return () => timers.delete(callback);
@@ -97,9 +95,10 @@ describe("the recorder", () => {
   });
 
   test("hands a batch on when it is long, and begins a file in time, with names of its own", () => {
-    const { recorder, batches } = record();
+    const fileBytesMax = 1024 * 1024;
+    const { recorder, batches } = record(() => true, fileBytesMax);
     const text = "x".repeat(8_000);
-    const rounds = Math.ceil((TRACE_FILE_BYTES_MAX * 1.5) / text.length);
+    const rounds = Math.ceil((fileBytesMax * 1.5) / text.length);
     for (let index = 0; index < rounds; index += 1) {
       const sha256 = index.toString(16).padStart(64, "0");
       const response = { ...POLL.response!, body: { bytes: 8_000, sha256, text } };
@@ -109,6 +108,40 @@ describe("the recorder", () => {
     const [, second] = batches.filter(({ begins }) => begins);
     const first = second?.text.split("\n")[0] ?? "";
     expect(JSON.parse(first)).toMatchObject({ t: "q", id: 0 });
+  });
+
+  test("keeps the text of an upload once a minute, its length and hash each time, and all reports", () => {
+    const { recorder, elapse, lines } = record();
+    const body = { bytes: 3, sha256: "1".repeat(64), text: "abc" };
+    for (const [method, startedMs] of [
+      ["PUT", 0],
+      ["PUT", 59_999],
+      ["PUT", 60_000],
+      ["POST", 60_000],
+      ["POST", 60_001],
+    ] as const) {
+      recorder.record({ ...POLL, startedMs, request: { ...POLL.request, method, body } });
+    }
+    elapse();
+    const bodies = lines().flatMap((line) => (line.t === "x" ? [line.qb] : []));
+    const { text: _text, ...thin } = body;
+    expect(bodies).toEqual([body, thin, body, body, body]);
+  });
+
+  test("begins a file when it is told, whatever waits", () => {
+    const { recorder, elapse, batches, lines } = record();
+    recorder.record(POLL);
+    elapse();
+    recorder.record(POLL);
+    recorder.beginFile();
+    recorder.record(POLL);
+    elapse();
+    expect(batches.map(({ begins }) => begins)).toEqual([true, true]);
+    expect(
+      lines()
+        .map(({ t }) => t)
+        .join(""),
+    ).toBe("qrbxqrbx");
   });
 
   test("drops and counts what nobody takes, and says so when it goes on", () => {
