@@ -13,7 +13,18 @@ import type { WireService } from "../model/playbook.ts";
 import { findCaller, requireCaller } from "./caller.ts";
 import { answerFast, type FastRoute } from "./fast-path.ts";
 import { changeAnswer, endConnection, HeldRequests, inject } from "./faults/inject.ts";
-import { type Refusal, refusalOf, refuse, wireCodeOf } from "./refusal.ts";
+import {
+  HEADER_BYTES_MAX,
+  IDLE_TIMEOUT_MS,
+  KEEP_ALIVE_TIMEOUT_MS,
+  limitConnections,
+  limitRequests,
+  REQUEST_TIMEOUT_MS,
+  refuseUnparsed,
+  SLOWNESS_CHECK_MS,
+} from "./limits.ts";
+import { type ErrorBody, refusalOf, refuse, wireCodeOf } from "./refusal.ts";
+import type { RequestBudget } from "./request-budget.ts";
 import { createDroppedBody } from "./store/dropped-body.ts";
 import { type ExchangeNotes, recordExchanges } from "./trace/record-exchanges.ts";
 import type {
@@ -30,20 +41,9 @@ import type {
   WireVault,
 } from "./wire-host.ts";
 
-/** A guest that is slower than this is cut off; clients give up after 10 s themselves. */
-const REQUEST_TIMEOUT_MS = 10_000;
-const KEEP_ALIVE_TIMEOUT_MS = 5_000;
-/** One node's containers, a few connections each. */
-const CONNECTIONS_MAX = 8_192;
 const CALLER = "caller";
 const INJECTED = "injected";
 const REFUSED = "refused";
-
-/** How a service writes its errors: XML on the wire server, JSON elsewhere. */
-export interface ErrorBody {
-  readonly type: string;
-  render(refusal: Refusal & { readonly message: string }): string;
-}
 
 /** What every service that faces guests is made of. */
 export interface GuestServiceOptions {
@@ -57,6 +57,10 @@ export interface GuestServiceOptions {
   readonly vault?: WireVault;
   /** Absent: no package can be read. */
   readonly artifacts?: WireArtifacts;
+  /** Open connections of one caller; absent: 64. */
+  readonly connectionsOfCallerMax?: number;
+  /** Of each caller's address; absent: it may ask as often as it likes. */
+  readonly budget?: RequestBudget;
   /** Absent: silent. */
   readonly logger?: FastifyBaseLogger;
 }
@@ -100,9 +104,15 @@ export function createGuestService(
     bodyLimit: options.bodyBytesMax,
     requestTimeout: REQUEST_TIMEOUT_MS,
     keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
+    connectionTimeout: IDLE_TIMEOUT_MS,
+    http: {
+      connectionsCheckingInterval: SLOWNESS_CHECK_MS,
+      headersTimeout: REQUEST_TIMEOUT_MS,
+      maxHeaderSize: HEADER_BYTES_MAX,
+    },
+    clientErrorHandler: (error, socket) => refuseUnparsed(error, socket, observer),
     frameworkErrors: (error, _request, reply) => answerRefusal(error, reply, errorBody),
   });
-  app.server.maxConnections = CONNECTIONS_MAX;
   acceptAnyBodyAsBytes(app);
   // Before the body is read: nobody but a container may make this process hold anything.
   app.decorateRequest(CALLER, null);
@@ -126,6 +136,8 @@ export function createGuestService(
   const { uploads } = options;
   if (uploads !== undefined) app.put(uploads.path, uploadRoute(uploads), handle);
   if (options.fast !== undefined) answerFast(app, options.fast, options);
+  limitConnections(app, options);
+  limitRequests(app, options);
   app.setNotFoundHandler((request, reply) =>
     answerRefusal(refuse("ERR_WIRE_NOT_FOUND", notFoundText(request)), reply, errorBody),
   );

@@ -12,11 +12,13 @@ export { changeBody } from "./faults/change-body.ts";
 export { FaultBook } from "./faults/fault-book.ts";
 export { createHostPlugin, HOST_PLUGIN_PORT } from "./host-plugin.ts";
 export type { GuestServiceOptions } from "./http-service.ts";
+export { WIRE_REQUESTS } from "./limits.ts";
 export { signAttestation } from "./metadata/attested-document.ts";
 export type { MetadataPlace } from "./metadata/instance-metadata.ts";
 export { createMetadataService, type MetadataServiceOptions } from "./metadata/metadata-service.ts";
 export { renderOvfEnvironment } from "./ovf-environment.ts";
 export type { RefusalCode } from "./refusal.ts";
+export { RequestBudget, type RequestRate } from "./request-budget.ts";
 export { recordedBody } from "./trace/record-exchanges.ts";
 export { type TraceLine, TraceLineSchema } from "./trace/trace-lines.ts";
 export {

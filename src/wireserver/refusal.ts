@@ -12,6 +12,12 @@ export interface Refusal {
   readonly reason?: RefusalReason;
 }
 
+/** How a service writes its errors: XML on the wire server, JSON elsewhere. */
+export interface ErrorBody {
+  readonly type: string;
+  render(refusal: Refusal & { readonly message: string }): string;
+}
+
 const REFUSALS = {
   ERR_WIRE_UNKNOWN_CALLER: {
     status: 403,

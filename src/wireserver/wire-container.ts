@@ -164,7 +164,9 @@ export type RefusalReason =
   | "stale-resource"
   | "malformed-request"
   | "body-too-large"
-  | "rate-limit";
+  | "rate-limit"
+  | "too-many-connections"
+  | "too-slow";
 
 /** Who learns what the guests asked and said. */
 export interface WireObserver {

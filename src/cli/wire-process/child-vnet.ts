@@ -9,6 +9,8 @@ import {
   createWireServer,
   type GuestServiceOptions,
   type MetadataServiceOptions,
+  RequestBudget,
+  WIRE_REQUESTS,
   type WireContainer,
   type WireFaults,
   type WireInstance,
@@ -40,6 +42,7 @@ export class ChildVnet {
   readonly #services = new Map<WireService, Promise<FastifyInstance>>();
   readonly #contacts: ContactBook;
   readonly #vault: RemoteVault;
+  readonly #budget = new RequestBudget(() => performance.now(), WIRE_REQUESTS);
   #instances: readonly WireInstance[] = [];
   #ids: ReadonlySet<string> = new Set();
 
@@ -121,6 +124,7 @@ export class ChildVnet {
       recorder,
       vault: this.#vault,
       artifacts: remoteArtifacts(link),
+      ...(service !== "metadata" && { budget: this.#budget }), // that has its own
       logger: log,
     };
     const app = createService(service, {

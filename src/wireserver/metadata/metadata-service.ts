@@ -4,13 +4,13 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import type { FabricError } from "../../model/errors.ts";
 import { createGuestService, type GuestServiceOptions, notFoundText } from "../http-service.ts";
 import { refuse } from "../refusal.ts";
+import { RequestBudget } from "../request-budget.ts";
 import type { WireContainer } from "../wire-container.ts";
 import type { WireAttester, WireEvents } from "../wire-host.ts";
 import { API_VERSIONS, NEWEST_VERSIONS, requireApiVersion } from "./api-versions.ts";
 import { parseAttestationQuestion } from "./attested-document.ts";
 import { instanceMetadataOf, type MetadataPlace, SUBSCRIPTION_ID } from "./instance-metadata.ts";
 import { findValue, type MetadataValue } from "./metadata-tree.ts";
-import { RequestBudget } from "./request-budget.ts";
 import { NO_EVENTS, parseStartRequests, scheduledEventsOf } from "./scheduled-events.ts";
 
 const BODY_BYTES_MAX = 16 * 1024;

@@ -29,6 +29,7 @@ async function serve(
     directory: createDirectory({ ...CONTAINER, address: parseIpv4("127.0.0.1") }),
     observer,
     faults,
+    connectionsOfCallerMax: 2 * HELD_REQUESTS_MAX,
   };
   const app = {
     wireServer: () => createWireServer({ ...options, endpoint: parseIpv4("127.0.0.1") }),

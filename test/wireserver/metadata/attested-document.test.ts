@@ -11,7 +11,7 @@ import {
   signAttestation,
   type WireAttester,
 } from "../../../src/wireserver/index.ts";
-import { REQUESTS_AT_ONCE } from "../../../src/wireserver/metadata/request-budget.ts";
+import { REQUESTS_AT_ONCE } from "../../../src/wireserver/request-budget.ts";
 import { temporaryFolder } from "../../temporary-folder.ts";
 import { CONTAINER, createDirectory, createRecorder } from "../fixtures.ts";
 import { ask } from "./ask.ts";

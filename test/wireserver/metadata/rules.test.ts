@@ -4,10 +4,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { parseIpv4 } from "../../../src/model/ipv4-address.ts";
 import { createMetadataService } from "../../../src/wireserver/index.ts";
-import {
-  REQUESTS_AT_ONCE,
-  REQUESTS_PER_SECOND,
-} from "../../../src/wireserver/metadata/request-budget.ts";
+import { REQUESTS_AT_ONCE, REQUESTS_PER_SECOND } from "../../../src/wireserver/request-budget.ts";
 import { CONTAINER, createDirectory, createRecorder } from "../fixtures.ts";
 import { ask, PROVISIONED } from "./ask.ts";
 
