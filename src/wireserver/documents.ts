@@ -48,8 +48,8 @@ export interface RoleIdentity {
 /** The role's own configuration. */
 export interface HostingEnvironmentDocument extends RoleIdentity {
   readonly settings: readonly { readonly name: string; readonly value: string }[];
-  /** SHA-1 of the VM's certificate as hexadecimal digits; absent: it is told of none. */
-  readonly thumbprint?: string;
+  /** SHA-1 of the VM's certificates as hexadecimal digits. */
+  readonly thumbprints: readonly string[];
 }
 
 /** The deployment as all its instances see it. */
@@ -92,16 +92,16 @@ export function goalStateOf(
 /**
  * Makes the role's own configuration, settings in order of their names.
  *
- * @param thumbprint - of the VM's certificate, if it is to be told of one
+ * @param thumbprints - of the certificates that the VM is to be told of
  */
 export function hostingEnvironmentOf(
   container: WireContainer,
-  thumbprint?: string,
+  thumbprints: readonly string[] = [],
 ): HostingEnvironmentDocument {
   const settings = Object.entries(container.settings)
     .map(([name, value]) => ({ name, value }))
     .sort((a, b) => (a.name < b.name ? -1 : 1));
-  return { ...identityOf(container), settings, ...(thumbprint !== undefined && { thumbprint }) };
+  return { ...identityOf(container), settings, thumbprints };
 }
 
 /** Makes the document that tells an instance of its neighbours. */

@@ -105,15 +105,17 @@ function hostingEnvironment(document: HostingEnvironmentDocument): string {
 }
 
 /** cloudbase-init looks the certificates up here before it asks for them. */
-function storedCertificates({ thumbprint, roleName }: HostingEnvironmentDocument): string {
-  if (thumbprint === undefined) return "";
-  const certificate = xmlElement("StoredCertificate", {
-    name: `Stored0${roleName}`,
-    certificateId: `sha1:${thumbprint}`,
-    storeName: "My",
-    configurationLevel: "System",
-  });
-  return xmlElement("StoredCertificates", {}, certificate);
+function storedCertificates({ thumbprints, roleName }: HostingEnvironmentDocument): string {
+  if (thumbprints.length === 0) return "";
+  const certificates = thumbprints.map((thumbprint, index) =>
+    xmlElement("StoredCertificate", {
+      name: `Stored${index}${roleName}`,
+      certificateId: `sha1:${thumbprint}`,
+      storeName: "My",
+      configurationLevel: "System",
+    }),
+  );
+  return xmlElement("StoredCertificates", {}, certificates.join(""));
 }
 
 function sharedConfig(document: SharedConfigDocument): string {

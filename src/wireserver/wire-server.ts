@@ -226,7 +226,7 @@ async function renderConfig(
   switch (type) {
     case "hostingEnvironmentConfig":
       return renderHostingEnvironment(
-        hostingEnvironmentOf(caller, await findThumbprint(vault, caller)),
+        hostingEnvironmentOf(caller, await thumbprintsOf(vault, caller)),
       );
     case "sharedConfig":
       return renderSharedConfig(sharedConfigOf(caller));
@@ -242,13 +242,15 @@ async function renderConfig(
 }
 
 /** Told to guests that were made for Azure. goalstate's own never asks, and no key is made for it. */
-async function findThumbprint(
+async function thumbprintsOf(
   vault: WireVault | undefined,
   caller: WireContainer,
-): Promise<string | undefined> {
-  const isAzureGuest = caller.provisioning !== undefined || caller.extensions !== undefined;
-  if (vault === undefined || !isAzureGuest) return undefined;
-  return (await requireIdentity(vault, caller)).thumbprint;
+): Promise<readonly string[]> {
+  const { provisioning, extensions, certificates = [] } = caller;
+  const isAzureGuest = provisioning !== undefined || extensions !== undefined;
+  if (vault === undefined || !isAzureGuest) return [];
+  const { thumbprint } = await requireIdentity(vault, caller);
+  return [...new Set([thumbprint, ...certificates.map((each) => each.thumbprint)])];
 }
 
 async function getStoreItem({

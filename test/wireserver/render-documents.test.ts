@@ -1,5 +1,10 @@
 import { describe, expect, test } from "vitest";
 import { parseStringPromise } from "xml2js";
+import {
+  parseGoalState,
+  parseHostingEnvironment,
+  parseOwnEndpoints,
+} from "../../src/guestagent/documents.ts";
 import { parseIpv4 } from "../../src/model/ipv4-address.ts";
 import {
   goalStateOf,
@@ -37,7 +42,7 @@ const DOCUMENTS = {
   "goal-state-full": renderGoalState(goalStateOf(FULL, AUTHORITY, true)),
   "hosting-environment": renderHostingEnvironment(hostingEnvironmentOf(CONTAINER)),
   "hosting-environment-certificate": renderHostingEnvironment(
-    hostingEnvironmentOf(CONTAINER, "0123456789ABCDEF0123456789ABCDEF01234567"),
+    hostingEnvironmentOf(CONTAINER, ["0123456789ABCDEF0123456789ABCDEF01234567", "0".repeat(40)]),
   ),
   "shared-config": renderSharedConfig(sharedConfigOf(CONTAINER)),
   "full-config": renderFullConfig(hostingEnvironmentOf(CONTAINER), sharedConfigOf(CONTAINER)),
@@ -102,6 +107,17 @@ describe("wire documents", () => {
       { name: "EMPTY", value: "" },
       { name: "GREETING", value: CONTAINER.settings["GREETING"] },
     ]);
+  });
+
+  test("goalstate's own agent reads what has everything in it", async () => {
+    expect(await parseGoalState(DOCUMENTS["goal-state-full"])).toMatchObject({
+      incarnation: "3",
+      containerId: CONTAINER.containerId,
+      instanceId: CONTAINER.instanceId,
+    });
+    const hosting = await parseHostingEnvironment(DOCUMENTS["hosting-environment-certificate"]);
+    expect(hosting.settings.get("GREETING")).toBe(CONTAINER.settings["GREETING"]);
+    expect(await parseOwnEndpoints(DOCUMENTS["shared-config"], "web_0")).toHaveLength(1);
   });
 
   test("goal state: certificates and accounts are named where agents look for them", async () => {

@@ -150,8 +150,12 @@ describe("protected settings", () => {
   }
 
   test("the hosting environment of an Azure guest names its certificate; no key is made for another", async () => {
-    const server = serve();
-    expect((await server.wire({ url: HOSTING })).body).toContain(`sha1:${THUMBPRINT}`);
+    const thumbprint = "F".repeat(40);
+    const certificates = [{ certificate: "", privateKey: "", thumbprint }];
+    const server = serve({ ...FULL, certificates });
+    const { body } = await server.wire({ url: HOSTING });
+    expect(body).toContain(`name="Stored0web" certificateId="sha1:${THUMBPRINT}"`);
+    expect(body).toContain(`name="Stored1web" certificateId="sha1:${thumbprint}"`);
     const { extensions, users, extensionsChangedMs, ...plain } = FULL;
     expect([extensions, users, extensionsChangedMs]).not.toContain(undefined);
     const other = serve(plain, BROKEN);
