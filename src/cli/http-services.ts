@@ -12,6 +12,7 @@ import {
   type WireAttester,
   type WireDirectory,
   type WireObserver,
+  type WireRecorder,
   type WireVault,
 } from "../wireserver/index.ts";
 
@@ -26,6 +27,7 @@ export interface HttpServicesOptions {
   readonly observer: WireObserver;
   readonly vault: WireVault;
   readonly attester: WireAttester;
+  readonly recorder: WireRecorder;
   readonly log: Logger;
 }
 
@@ -35,9 +37,9 @@ export interface HttpServicesOptions {
  * @throws FabricError ERR_NET_ADDRESS_IN_USE, ERR_NET_SYSTEM_CALL
  */
 export async function startHttpServices(options: HttpServicesOptions): Promise<AsyncDisposable> {
-  const { directory, observer, vault, attester, log } = options;
+  const { directory, observer, vault, attester, recorder, log } = options;
   await using opened = new AsyncDisposableStack();
-  const common = { directory, observer, vault, logger: log };
+  const common = { directory, observer, vault, recorder, logger: log };
   const wire = createWireServer({ ...common, endpoint: WIRE_SERVER_ADDRESS });
   await listen(options, opened, wire, WIRE_SERVER_ADDRESS, HTTP_PORT);
   const hostPlugin = createHostPlugin(common);

@@ -41,6 +41,7 @@ import { requireInterface } from "./require-interface.ts";
 import { requireRoot } from "./require-root.ts";
 import { ServedInterfaces } from "./served-interfaces.ts";
 import { type InventoryFile, readInventoryFile, ServedInventory } from "./served-inventory.ts";
+import { openLocalRecorder } from "./wire-trace/local-recorder.ts";
 import { writeLogTo } from "./write-log.ts";
 
 export interface ServeOptions {
@@ -156,11 +157,13 @@ async function startServices(parts: ServiceParts): Promise<RunningServices> {
     },
   };
   const addresses = opened.use(await openPlatformAddresses(data.store));
+  const { recorder } = opened.use(openLocalRecorder(data.path, log));
   const http = await startHttpServices({
     // They come with the interfaces, and those may come later.
     mayPrecedeAddresses: true,
     directory: containers,
     observer: observeGuests(data.store, reach, log),
+    recorder,
     vault: createMemoryVault(Date.now),
     attester: createAttester({
       ...{ store: data.store, now: Date.now },

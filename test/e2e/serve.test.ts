@@ -6,7 +6,7 @@ import { keys } from "../../src/model/documents.ts";
 import { parseIpv4 } from "../../src/model/ipv4-address.ts";
 import { openSqliteStore } from "../../src/store/index.ts";
 import { canMakeNamespaces, ip } from "../net/namespaces.ts";
-import { finish, run } from "./processes.ts";
+import { finish, GOALSTATE, run } from "./processes.ts";
 import {
   environmentScript,
   INTERFACE,
@@ -290,6 +290,11 @@ describe.skipIf(!canMakeNamespaces && !process.env["CI"])("serve (needs root)", 
       const post = { method: "POST", body, headers: { "content-type": "text/xml;charset=utf-8" } };
       expect(await ask(network, "/machine?comp=health", post)).toMatch(/^200 /);
       expect(server.stderr()).toContain('"container":"web-0","incarnation":1,"msg":"ready"');
+      // What was asked and answered is in its folder.
+      const requests = [GOALSTATE, "requests", "web-0", "--data", join(network.folder, "data")];
+      await expect
+        .poll(async () => (await finish(requests)).stdout, { timeout: 10_000, interval: 500 })
+        .toMatch(/ 400 .*version-header-missing\]\n.* 200 .*goalstate\n.* 200 .*comp=health\n/);
       // Another address of the subnet is nobody's.
       ip("-n", network.client, "addr", "del", "10.77.10.1/16", "dev", "eth0");
       configureClient(network, "10.77.10.99");

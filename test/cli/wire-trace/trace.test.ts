@@ -3,6 +3,7 @@ import { appendFileSync, readFileSync, writeFileSync } from "node:fs";
 import { type AddressInfo, connect } from "node:net";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
+import { z } from "zod";
 import { harOf } from "../../../src/cli/wire-trace/har.ts";
 import { showRequests } from "../../../src/cli/wire-trace/show-requests.ts";
 import { ExchangeSchema, HarSchema } from "../../../src/cli/wire-trace/trace-document.ts";
@@ -15,8 +16,12 @@ import {
 import { parseIpv4 } from "../../../src/model/ipv4-address.ts";
 import { PlaybookSchema } from "../../../src/model/playbook.ts";
 import { createWireServer, FaultBook, TraceRecorder } from "../../../src/wireserver/index.ts";
+import harSpecification from "../../fixtures/har/har-1.2.schema.json" with { type: "json" };
 import { temporaryFolder } from "../../temporary-folder.ts";
 import { CONTAINER, createDirectory, createRecorder } from "../../wireserver/fixtures.ts";
+
+/** HAR 1.2 as its specification has it, beside our own schema. */
+const SPECIFICATION = z.fromJSONSchema(harSpecification as Parameters<typeof z.fromJSONSchema>[0]);
 
 /** A wire server whose exchanges are kept in a data folder. */
 async function serve() {
@@ -222,7 +227,11 @@ describe("goalstate requests", () => {
     ]);
     const output = join(data, "out.har");
     expect((await run(data, { har: true, output })).lines).toEqual([]);
-    const har = HarSchema.parse(JSON.parse(readFileSync(output, "utf8")));
+    const archive: unknown = JSON.parse(readFileSync(output, "utf8"));
+    const har = HarSchema.parse(archive);
+    SPECIFICATION.parse(archive);
+    const broken = { log: { ...har.log, entries: [{ ...har.log.entries[0], timings: {} }] } };
+    expect(SPECIFICATION.safeParse(broken).success).toBe(false);
     expect(har.log.entries.map(({ request }) => request.url)).toEqual([
       "http://168.63.129.16/?comp=versions",
       "http://168.63.129.16/machine?comp=health",
