@@ -120,7 +120,7 @@ async function bringUp(
       fabricRoutes(() => describeFabric(fabric)),
       dhcpRoutes(fabric.listNetworks),
       faultRoutes(createFaultControl(data.store, Date.now)),
-      metricsRoutes(createMetrics(packageJson.version, fabric.listNetworks)),
+      metricsRoutes(createMetrics(packageJson.version, fabric.listNetworks, fabric.wireProcess)),
     ],
     log,
   });

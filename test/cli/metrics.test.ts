@@ -56,6 +56,14 @@ function findValue(
 }
 
 describe("the metrics", () => {
+  test("say how often the wire process was started again", async () => {
+    const wireProcess = { restarts: 2 };
+    const metrics = createMetrics("1.2.3", () => [], wireProcess);
+    expect(await metrics.metrics()).toContain("\ngoalstate_wire_process_restarts_total 2\n");
+    wireProcess.restarts = 3;
+    expect(await metrics.metrics()).toContain("\ngoalstate_wire_process_restarts_total 3\n");
+  });
+
   test("are what the server counted, read anew at each scrape", async () => {
     const { send, read, counters } = scrape();
     const network = "br0";

@@ -4,7 +4,8 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { askControl, type ControlRequest } from "../../src/cli/control/control-client.ts";
 import { findFabricId } from "../../src/cli/data-folder.ts";
-import { removeLeftovers } from "../../src/compute/index.ts";
+import { isWireProcess } from "../../src/cli/wire-process/launch.ts";
+import { listProcesses, removeLeftovers } from "../../src/compute/index.ts";
 import { FabricError } from "../../src/model/errors.ts";
 import { openSocketPath } from "../../src/net/socket-path.ts";
 import { type FabricStore, openRemoteStore } from "../../src/store/index.ts";
@@ -185,6 +186,10 @@ class Chaos {
     if (roll < 3) return this.#victim("control", this.#fabric.control, isLong ? 1000 : 0);
     const longMs = ttlSeconds * 1000 + BEYOND_TTL_MS;
     const node = this.#victim("node", this.#fabric.nodes.get(name)!, isLong ? longMs : 0);
+    if (roll === 9) {
+      const text = `the wire process of ${name}, or else ${node.text},`;
+      return { text, kill: () => this.#killWireProcess(name) || node.kill() };
+    }
     if (roll >= 7 || container === "") return node;
     return {
       text: `${isInit ? "init" : "agent"} of ${container}, or else ${node.text},`,
@@ -198,6 +203,16 @@ class Chaos {
       kept.kill(downMs);
     };
     return { text: downMs === 0 ? kept.name : `${kept.name} (down for ${downMs} ms)`, kill };
+  }
+
+  /** @returns false if it does not run now */
+  #killWireProcess(node: string): boolean {
+    const label = `${this.#prefix}${node}-`;
+    const found = listProcesses().find(({ args }) => isWireProcess(args, label));
+    if (found === undefined) return false;
+    count(this.#kills, "wire process");
+    process.kill(found.pid, "SIGKILL");
+    return true;
   }
 
   /**

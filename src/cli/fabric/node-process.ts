@@ -103,12 +103,12 @@ export async function runNode(options: NodeProcessOptions): Promise<void> {
 }
 
 /** What commands ask of a node itself: the networks that it answers are its own. */
-function nodeRoutes(node: string, { listNetworks }: FabricNode): ControlRoutes[] {
+function nodeRoutes(node: string, { listNetworks, wireProcess }: FabricNode): ControlRoutes[] {
   const info = (): FabricInfo => {
     const networks = listNetworks().map(({ name }) => name);
     return { command: `node ${node}`, networks, pid: process.pid, version: packageJson.version };
   };
-  const metrics = createMetrics(packageJson.version, listNetworks);
+  const metrics = createMetrics(packageJson.version, listNetworks, wireProcess);
   return [fabricRoutes(info), dhcpRoutes(listNetworks), metricsRoutes(metrics)];
 }
 

@@ -2,7 +2,7 @@
 import type { AddressInfo } from "node:net";
 import type { FastifyInstance } from "fastify";
 import type { Logger } from "pino";
-import { collectDefaultMetrics, Gauge, Registry } from "prom-client";
+import { Counter, collectDefaultMetrics, Gauge, Registry } from "prom-client";
 import { FabricError } from "../../model/errors.ts";
 import { type ControlRoutes, createControlApp } from "../control/control-server.ts";
 import type { DhcpNetworkView } from "../dhcp/network-view.ts";
@@ -16,10 +16,12 @@ const EVENT_LOOP_SAMPLE_MS = 10;
  * Makes the registry: CPU, memory, event-loop delay and garbage collections of this process beside the DHCP counters.
  *
  * @param networks - those that are answered at the time of the scrape
+ * @param wireProcess - absent where there is none
  */
 export function createMetrics(
   version: string,
   networks: () => readonly DhcpNetworkView[],
+  wireProcess?: { readonly restarts: number },
 ): Registry {
   const registry = new Registry();
   collectDefaultMetrics({
@@ -33,7 +35,20 @@ export function createMetrics(
     registers: [registry],
   }).set({ version }, 1);
   registerDhcpMetrics(registry, networks);
+  if (wireProcess !== undefined) registerWireProcess(registry, wireProcess);
   return registry;
+}
+
+function registerWireProcess(registry: Registry, wireProcess: { readonly restarts: number }): void {
+  new Counter({
+    name: "goalstate_wire_process_restarts_total",
+    help: "How often the process that serves guests over HTTP ended and was started again.",
+    registers: [registry],
+    collect() {
+      this.reset();
+      this.inc(wireProcess.restarts);
+    },
+  });
 }
 
 /** `GET /metrics`: Prometheus text. */
