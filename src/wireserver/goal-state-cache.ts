@@ -3,6 +3,7 @@
 import { createHash } from "node:crypto";
 import { BoundedMap } from "./certificates/bounded-map.ts";
 import { goalStateOf } from "./documents.ts";
+import type { FastAnswer } from "./fast-path.ts";
 import { renderGoalState } from "./render-documents.ts";
 import type { WireContainer } from "./wire-container.ts";
 import type { WireAuthority } from "./wire-urls.ts";
@@ -10,12 +11,7 @@ import type { WireAuthority } from "./wire-urls.ts";
 /** Some 2.5 kB each. */
 export const GOAL_STATES_MAX = 16_384;
 
-/** A goal state that was rendered. */
-export interface RenderedGoalState {
-  readonly body: Buffer;
-  /** Of the body, hexadecimal. */
-  readonly sha256: string;
-}
+export const XML_TYPE = "text/xml; charset=utf-8";
 
 /**
  * Keeps the goal state of each container. A directory may make a new object for each request, so a container is known
@@ -24,9 +20,7 @@ export interface RenderedGoalState {
 export class GoalStateCache {
   readonly #authority: WireAuthority;
   readonly #hasCertificates: boolean;
-  readonly #rendered = new BoundedMap<RenderedGoalState & { readonly version: string }>(
-    GOAL_STATES_MAX,
-  );
+  readonly #rendered = new BoundedMap<FastAnswer & { readonly version: string }>(GOAL_STATES_MAX);
 
   constructor(authority: WireAuthority, hasCertificates: boolean) {
     this.#authority = authority;
@@ -34,14 +28,15 @@ export class GoalStateCache {
   }
 
   /** The present goal state. */
-  render(container: WireContainer): RenderedGoalState {
+  render(container: WireContainer): FastAnswer {
     const version = versionOf(container);
     const known = this.#rendered.find(container.name);
     if (known !== undefined && known.version === version) return known;
     const document = goalStateOf(container, this.#authority, this.#hasCertificates);
     const body = Buffer.from(renderGoalState(document));
     const sha256 = createHash("sha256").update(body).digest("hex");
-    const rendered = { version, body, sha256 };
+    const headers = ["content-type", XML_TYPE, "content-length", String(body.length)];
+    const rendered = { version, headers, body, sha256 };
     this.#rendered.keep(container.name, rendered);
     return rendered;
   }

@@ -9,7 +9,7 @@ import { extensionsOf } from "./extensions/extensions-document.ts";
 import { renderExtensionsConfig } from "./extensions/render-extensions.ts";
 import { requireIdentity, sealSettings } from "./extensions/sealing.ts";
 import type { FastRoute } from "./fast-path.ts";
-import { GoalStateCache } from "./goal-state-cache.ts";
+import { GoalStateCache, XML_TYPE } from "./goal-state-cache.ts";
 import {
   bodyBytes,
   bodyText,
@@ -49,8 +49,8 @@ import { XML_DECLARATION, xmlElement, xmlText } from "./xml.ts";
 /** Of what is not written to the store. Telemetry is the largest: its event buffer is 64,512 bytes and some XML around it. */
 export const WIRE_BODY_BYTES_MAX = 128 * 1024;
 
-const XML_TYPE = "text/xml; charset=utf-8";
 const HTTP_PORT = 80;
+const VERSION_HEADER = "x-ms-version";
 
 /** What {@link createWireServer} needs. */
 export interface WireServerOptions extends GuestServiceOptions {
@@ -155,7 +155,7 @@ function getVersions(exchange: Exchange): FastifyReply {
 }
 
 function getGoalState({ caller, request, reply, parts }: Exchange): FastifyReply {
-  if (!request.headers["x-ms-version"]) {
+  if (!request.headers[VERSION_HEADER]) {
     throw refuse(
       "ERR_WIRE_VERSION_MISSING",
       "the header x-ms-version is missing; send x-ms-version: 2012-11-30",
@@ -169,14 +169,24 @@ function getGoalState({ caller, request, reply, parts }: Exchange): FastifyReply
 function fastGoalState({ goalStates, observer }: WireParts): FastRoute {
   return {
     urls: new Set(["/machine/?comp=goalstate", "/machine?comp=goalstate"]),
-    answer: (caller, { headers }) => {
-      if (!headers["x-ms-version"]) return undefined;
-      const { body, sha256 } = goalStates.render(caller);
+    answer: (caller, { rawHeaders }) => {
+      if (!hasVersion(rawHeaders)) return undefined;
+      const answer = goalStates.render(caller);
       observer.contact(caller, { kind: "goalstate", incarnation: caller.incarnation });
-      const length = String(body.length);
-      return { body, sha256, headers: ["content-type", XML_TYPE, "content-length", length] };
+      return answer;
     },
   };
+}
+
+/** Names and values in turn. All of them would be sorted into an object first, only to look at one. */
+function hasVersion(rawHeaders: readonly string[]): boolean {
+  const index = rawHeaders.findIndex(
+    (name, position) =>
+      position % 2 === 0 &&
+      name.length === VERSION_HEADER.length &&
+      name.toLowerCase() === VERSION_HEADER,
+  );
+  return index >= 0 && rawHeaders[index + 1] !== "";
 }
 
 async function getConfig(exchange: Exchange): Promise<FastifyReply> {

@@ -99,7 +99,7 @@ describe("JSON that is an attack", () => {
     });
     const taken = await wire.inject({
       method: "PUT",
-      url: `/store/${FULL.containerId}/status`,
+      url: `/store/${FULL.instanceId}/status`,
       headers: { "x-ms-blob-type": "BlockBlob" },
       payload,
       remoteAddress: "10.20.0.4",
@@ -116,9 +116,9 @@ describe("a guest that asks for another's", () => {
     `/machine/${FULL.containerId}/${FULL.instanceId}?comp=config&type=extensionsConfig&incarnation=3`,
     `/machine/${FULL.containerId}/${FULL.instanceId}?comp=certificates&incarnation=3`,
     `/machine/${FULL.containerId}/${FULL.instanceId}?comp=remoteAccessInfo&incarnation=3`,
-    `/store/${FULL.containerId}/Lab.Echo/manifest.xml`,
-    `/store/${FULL.containerId}/Lab.Echo-1.0.0.zip`,
-    `/store/${FULL.containerId}/status`,
+    `/store/${FULL.instanceId}/Lab.Echo/manifest.xml`,
+    `/store/${FULL.instanceId}/Lab.Echo-1.0.0.zip`,
+    `/store/${FULL.instanceId}/status`,
     "/machine/?comp=goalstate",
   ];
   const forged = {

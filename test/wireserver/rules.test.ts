@@ -203,7 +203,7 @@ describe("rules of the server", () => {
 
   test("8: each upload of a status is told, by either way: it is the heartbeat", async () => {
     const { wire, plugin, recorder } = serve({ ...CONTAINER });
-    const url = `/store/${CONTAINER.containerId}/status?sv=1`;
+    const url = `/store/${CONTAINER.instanceId}/status?sv=1`;
     await wire(status(url));
     const described = {
       requestUri: `http://168.63.129.16${url}`,
@@ -222,7 +222,7 @@ describe("rules of the server", () => {
 
   test("10: a status says which settings it speaks of, so that who waits sees when they are done", async () => {
     const { wire, recorder } = serve();
-    await wire(status(`/store/${FULL.containerId}/status?sv=1`));
+    await wire(status(`/store/${FULL.instanceId}/status?sv=1`));
     const [extension] = recorder.statuses[0]!.extensions;
     expect(extension).toMatchObject({ name: "Lab.Echo", status: "success", seqNo: 3 });
     expect(extension?.seqNo).not.toBe(FULL.extensions[0].seqNo);
@@ -289,7 +289,7 @@ describe("traps of clients", () => {
       [post("/machine?comp=telemetrydata", "<TelemetryData/>"), 200],
       [post("/HealthService"), 200],
       [post("/provisioning/health", '{"state":"Ready"}'), 201],
-      [status(`/store/${FULL.containerId}/status`), 201],
+      [status(`/store/${FULL.instanceId}/status`), 201],
     ] as const) {
       expect((await wire(request)).statusCode).toBe(expected);
     }
@@ -382,7 +382,7 @@ describe("traps of clients", () => {
 
   test("24: 409 says that the type of the blob is another, and nothing else does", async () => {
     const { wire, directory } = serve();
-    const url = `/store/${FULL.containerId}/status?sv=1`;
+    const url = `/store/${FULL.instanceId}/status?sv=1`;
     expect((await wire(status(url))).statusCode).toBe(201);
     expect((await wire(status(url, "PageBlob"))).statusCode).toBe(409);
     directory.replace({ ...FULL, statusBlobType: "PageBlob" });
