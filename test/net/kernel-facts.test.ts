@@ -279,10 +279,11 @@ describe.skipIf(!canMakeNamespaces && !process.env["CI"])("packet socket (needs 
     let mtu = 1500;
     const socket = network.open("queue", "tap0");
     network.serve(socket, { profile: profileWith({ routes: ROUTES }), mtu: () => mtu });
-    const ask = () => guest.ask({ ...DISCOVER, options: { 57: [0x05, 0xdc] } });
+    const options = { 55: [1, 3, 121], 57: [0x05, 0xdc] };
+    const ask = () => guest.ask({ ...DISCOVER, options });
     expect((await ask()).payload.length + 28).toBeGreaterThan(1400);
     network.link("set", "dev", "tap0", "mtu", "1400");
-    guest.send(requestFrame({ ...DISCOVER, mac: guest.mac, options: { 57: [0x05, 0xdc] } }));
+    guest.send(requestFrame({ ...DISCOVER, mac: guest.mac, options }));
     await until(() => socket.counters.transmitFailed === 1);
     mtu = 1400;
     expect((await ask()).payload.length + 28).toBeLessThanOrEqual(1400);

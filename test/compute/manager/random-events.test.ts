@@ -1,5 +1,5 @@
 import { setImmediate } from "node:timers/promises";
-import * as fc from "fast-check";
+import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { wantedContainers } from "../../../src/compute/manager/container-goals.ts";
 import { keys, type NicGoal, type TenantRecord } from "../../../src/model/documents.ts";

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { AsnConvert, OctetString } from "@peculiar/asn1-schema";
 import { Certificate, id_ce_subjectKeyIdentifier } from "@peculiar/asn1-x509";
-import * as fc from "fast-check";
+import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type ContentCipher, encryptEnvelope } from "../../../src/wireserver/crypto/envelope.ts";
 import {

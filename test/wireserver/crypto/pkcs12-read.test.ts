@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { readFile, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import * as fc from "fast-check";
+import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { makeIdentity } from "../../../src/wireserver/crypto/certificate.ts";
 import { readPfx } from "../../../src/wireserver/crypto/pkcs12-read.ts";
