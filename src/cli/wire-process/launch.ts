@@ -1,9 +1,11 @@
 /** Starts the wire process with as little as it needs: its own code, and the channel to its node. */
 import { type ChildProcess, spawn } from "node:child_process";
-import { join } from "node:path";
+import { readFile, stat, writeFile } from "node:fs/promises";
+import { join, resolve } from "node:path";
 import { build } from "esbuild";
 import { findProgram } from "../../net/find-program.ts";
 
+const ROOT = join(import.meta.dirname, "../../..");
 const MAIN = join(import.meta.dirname, "main.ts");
 /** No package uses this number, and it is not that of QEMU; it needs no entry anywhere. */
 export const WIRE_USER_ID = 65_433;
@@ -20,13 +22,40 @@ export function isWireProcess(args: readonly string[], label: string): boolean {
   return args.at(-2) === String(WIRE_USER_ID) && args.at(-1) === label;
 }
 
-/** Writes all of its code into one file: that is read in a third of the time, and nothing else has to be readable. */
+/**
+ * Writes all of its code into one file: that is read in a third of the time, and nothing else has to be readable. One that
+ * was made of the same files stays.
+ */
 export async function bundleWireProcess(outfile: string): Promise<void> {
-  await build({
-    ...{ entryPoints: [MAIN], bundle: true, outfile, logLevel: "silent" },
+  const record = `${outfile}.json`;
+  if (await isCurrent(record)) return;
+  const { metafile } = await build({
+    ...{ entryPoints: [MAIN], bundle: true, outfile, logLevel: "silent", metafile: true },
     ...{ platform: "node", format: "esm", target: "node26", legalComments: "none" },
-    banner: { js: BANNER },
+    ...{ absWorkingDir: ROOT, banner: { js: BANNER } },
   });
+  const files = [outfile, ...Object.keys(metafile.inputs).map((path) => resolve(ROOT, path))];
+  const looks = await Promise.all(files.map(look)).catch(() => undefined);
+  if (looks !== undefined) await writeFile(record, JSON.stringify(looks)); // else it is made anew each time
+}
+
+/** A file and how it was seen to be unchanged. */
+type Look = readonly [path: string, changedMs: number, bytes: number];
+
+async function look(path: string): Promise<Look> {
+  const { mtimeMs, size } = await stat(path);
+  return [path, mtimeMs, size];
+}
+
+/** Anything that is missing or cannot be read is not current. */
+async function isCurrent(record: string): Promise<boolean> {
+  try {
+    const text = await readFile(record, "utf8");
+    const before = JSON.parse(text) as readonly Look[];
+    return JSON.stringify(await Promise.all(before.map(([path]) => look(path)))) === text;
+  } catch {
+    return false;
+  }
 }
 
 /**
