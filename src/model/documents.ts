@@ -227,6 +227,7 @@ export interface ContainerGoal {
   /** Epoch milliseconds of the last change of {@link ContainerGoal.extensions}: the later of two documents counts. */
   readonly extensionsChangedMs?: number;
   readonly users?: readonly RemoteUserDescription[];
+  readonly usersCheckedMs?: number; // epoch milliseconds: users that had expired by then are known to have
   readonly agent?: AgentChannelDescription;
   /** What the tenant wants of its node's agent; absent: the agent's own. */
   readonly deadlines?: ContainerDeadlines;

@@ -224,7 +224,8 @@ export function asDescribed(
   nowMs: number,
 ): ContainerGoal {
   const { image: _, app: __, certificates: ___, provisioning: ____, ...kept } = goal;
-  const { users: _____, agent: ______, extensions: before, extensionsChangedMs, ...rest } = kept;
+  const { users: _____, usersCheckedMs: ______, agent: _______, ...others } = kept;
+  const { extensions: before, extensionsChangedMs, ...rest } = others;
   const { extensions: wanted, ...wantedGoal } = described(submission, role);
   const extensions = nextExtensions(before, wanted);
   // It only grows, also when the clock was set back.
@@ -236,6 +237,7 @@ export function asDescribed(
     ...wantedGoal,
     ...(extensions.length > 0 && { extensions }),
     ...(changedMs !== undefined && { extensionsChangedMs: changedMs }),
+    ...(wantedGoal.users !== undefined && { usersCheckedMs: nowMs }),
   };
 }
 

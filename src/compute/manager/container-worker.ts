@@ -14,7 +14,7 @@ import {
   type TenantEntry,
 } from "./fabric-state.ts";
 import { GoalWriter } from "./goal-writer.ts";
-import { withoutGoneExtensions } from "./guest-goals.ts";
+import { nextExpiryMs, withoutGoneExtensions } from "./guest-goals.ts";
 import { type ComputeManagerOptions, RETRY_MS } from "./manager-context.ts";
 import { chooseNode, needOf } from "./placement.ts";
 import { faultDomainsOf, recoveryOf } from "./policies.ts";
@@ -26,6 +26,7 @@ export const CONTAINERS_AT_A_TIME = 64;
 
 /** Tries of an operation against a goal that somebody else changes. */
 const TRIES_MAX = 5;
+const DAY_MS = 86_400_000;
 
 /** See the file's comment. */
 export class ContainerWorker {
@@ -149,23 +150,32 @@ export class ContainerWorker {
       await this.#writer.write(entry, without);
       return this.schedule(container);
     }
+    const nowMs = this.#options.clock.now();
+    const expiryMs = nextExpiryMs(goal) ?? Number.POSITIVE_INFINITY;
+    if (expiryMs <= nowMs) {
+      const told = { ...goal, incarnation: goal.incarnation + 1, usersCheckedMs: nowMs };
+      await this.#writer.write(entry, told);
+      return this.schedule(container);
+    }
     const decision = decideRecovery({
       goal,
       status: entry.status,
       node: this.#nodeState(goal.node),
       policy: recoveryOf(role),
-      nowMs: this.#options.clock.now(),
+      nowMs,
     });
-    await this.#carryOut(entry, goal, decision);
+    await this.#carryOut(entry, goal, decision, expiryMs);
   }
 
-  async #carryOut(entry: ContainerEntry, goal: ContainerGoal, decision: Decision): Promise<void> {
+  /** @param lookMs - epoch milliseconds, perhaps never: when to look again if nothing else is done */
+  async #carryOut(entry: ContainerEntry, goal: ContainerGoal, decision: Decision, lookMs: number) {
     const { container } = entry;
     switch (decision.kind) {
       case "nothing":
+        if (lookMs < Number.POSITIVE_INFINITY) this.#wakeAt(container, lookMs);
         return;
       case "wait":
-        this.#wakeAt(container, decision.untilMs);
+        this.#wakeAt(container, Math.min(decision.untilMs, lookMs));
         return;
       case "note":
         await this.#writer.write(entry, { ...goal, recovery: decision.recovery });
@@ -268,7 +278,8 @@ export class ContainerWorker {
   }
 
   #wakeAt(container: string, atMs: number): void {
-    const delay = Math.max(0, atMs - this.#options.clock.now());
+    // Timers know no month; who wakes too early looks again.
+    const delay = Math.min(DAY_MS, Math.max(0, atMs - this.#options.clock.now()));
     this.#setTimer(container, delay, () => this.schedule(container));
   }
 

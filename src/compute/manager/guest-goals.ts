@@ -146,6 +146,23 @@ export function withoutGoneExtensions(
   return left.length === 0 ? rest : { ...rest, extensions: left };
 }
 
+/** The guest's clock, and the wire's seconds: an account is over for the agent a little later than for us. */
+const EXPIRY_MARGIN_MS = 2_000;
+
+/**
+ * When the next account is over, in epoch milliseconds. Agents look at accounts only when the incarnation has changed, so
+ * it must change then.
+ */
+export function nextExpiryMs({
+  users = [],
+  usersCheckedMs = 0,
+}: Pick<ContainerGoal, "users" | "usersCheckedMs">): number | undefined {
+  const times = users
+    .map(({ expires }) => Date.parse(expires) + EXPIRY_MARGIN_MS)
+    .filter((ms) => ms > usersCheckedMs);
+  return times.length === 0 ? undefined : Math.min(...times);
+}
+
 function isWanted(
   { name }: { readonly name: string },
   wanted: readonly { readonly name: string }[],

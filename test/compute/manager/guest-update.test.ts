@@ -230,3 +230,22 @@ test("a submission without what its description names is refused whole", async (
   );
   expect((await fabric.store.list("/tenants/")).kvs).toEqual([]);
 });
+
+test("an account that is over changes the incarnation, once: agents look at accounts at no other time", async () => {
+  const fabric = await startFabric();
+  const startMs = fabric.clock.nowMs;
+  const at = (ms: number) => new Date(startMs + ms).toISOString();
+  const users = [
+    { ...USER, name: "over", expires: at(-60_000) },
+    { ...USER, expires: at(60_000) },
+    { ...USER, name: "later", expires: at(40 * 86_400_000) },
+  ];
+  expect((await goalAfter(fabric, { users })).incarnation).toBe(1);
+  await fabric.pass(50_000);
+  expect((await fabric.goal(CONTAINER))?.incarnation).toBe(1);
+  await fabric.pass(20_000);
+  const goal = await fabric.goal(CONTAINER);
+  expect(goal).toMatchObject({ users, incarnation: 2, attempt: 1 });
+  await fabric.pass(3_600_000);
+  expect((await fabric.goal(CONTAINER))?.incarnation).toBe(2);
+});
