@@ -9,6 +9,7 @@ import {
   createDhcpCounters,
   createOptionProfile,
   INFINITE_SECONDS,
+  type OptionProfile,
   platformRoutes,
 } from "../../../src/dhcp/index.ts";
 import {
@@ -92,8 +93,8 @@ export interface AgentHost extends AsyncDisposable {
 }
 
 export interface HostOptions {
-  /** Names of containers that are given no option 245. */
-  readonly withoutWireServer?: readonly string[];
+  /** What containers are given in place of option 245, octets by the container's name. */
+  readonly insteadOfWireServer?: Readonly<Record<string, readonly number[]>>;
   /** The host plugin's port is closed. */
   readonly withoutHostPlugin?: boolean;
 }
@@ -251,19 +252,29 @@ function inWords({ service, method, url, status }: Exchange): string {
 function assignmentOf(
   mac: MacAddress,
   containers: ReadonlyMap<Ipv4Address, WireContainer>,
-  { withoutWireServer }: HostOptions,
+  { insteadOfWireServer }: HostOptions,
 ): Assignment | undefined {
   const container = [...containers.values()].find((each) => each.mac === mac);
   if (container === undefined) return undefined;
   const gateway = parseIpv4(GATEWAY);
-  const profile = createOptionProfile({
+  const right = createOptionProfile({
     ...{ subnet: parseSubnet(SUBNET), gateway, dns: [], leaseSeconds: INFINITE_SECONDS, mtu: 1500 },
-    ...(withoutWireServer?.includes(container.name) !== true && {
-      wireServer: WIRE_SERVER_ADDRESS,
-    }),
-    ...{ routes: platformRoutes(gateway), authoritative: true },
+    ...{ wireServer: WIRE_SERVER_ADDRESS, routes: platformRoutes(gateway), authoritative: true },
   });
+  const octets = insteadOfWireServer?.[container.name];
+  const profile = octets === undefined ? right : replaceWireServer(right, octets);
   return { address: container.address, profile, container: container.name };
+}
+
+/** A profile with other octets where option 245 would be. It is the last of what every client gets. */
+function replaceWireServer(profile: OptionProfile, octets: readonly number[]): OptionProfile {
+  const replaced = (all: Uint8Array) => Uint8Array.of(...all.subarray(0, -6), ...octets);
+  return {
+    ...profile,
+    fixed: [...profile.fixed.slice(0, -1), Uint8Array.from(octets)],
+    fixedOctets: replaced(profile.fixedOctets),
+    unaskedOctets: replaced(profile.unaskedOctets),
+  };
 }
 
 /** The `number`th VM of a made-up deployment. */
@@ -282,7 +293,7 @@ export function containerOf(number: number, more: Partial<WireContainer> = {}): 
     incarnation: 1,
     expectedState: "Started",
     address,
-    mac: parseMac(`00:15:5d:0a:00:0${number}`),
+    mac: parseMac(`00:15:5d:0a:00:${id.slice(2)}`),
     instances: [{ id: name, address, endpoints: [] }],
     settings: {},
     ...more,
@@ -304,5 +315,30 @@ export function answer(
     request.resume();
     response.writeHead(status, { "content-length": Buffer.byteLength(body) }).end(body);
     return true;
+  };
+}
+
+/** Changes the text of what one caller is answered. */
+export function alter(
+  { address }: WireContainer,
+  part: string,
+  change: (text: string) => string,
+): Interference {
+  const from = formatIpv4(address);
+  return (_service, request, response) => {
+    if (request.socket.remoteAddress !== from || request.url?.includes(part) !== true) return false;
+    const end = response.end.bind(response);
+    const writeHead = response.writeHead.bind(response);
+    let status = 200;
+    response.writeHead = (code: number) => {
+      status = code;
+      return response;
+    };
+    response.end = (body: unknown) => {
+      const text = change(String(body));
+      writeHead(status, { "content-type": "text/xml", "content-length": Buffer.byteLength(text) });
+      return end(text);
+    };
+    return false;
   };
 }

@@ -7,7 +7,7 @@ import {
   type GuestOptions,
   startGuest,
 } from "./agent-guest.ts";
-import { type AgentHost, answer, containerOf, openAgentHost } from "./agent-host.ts";
+import { type AgentHost, alter, answer, containerOf, openAgentHost } from "./agent-host.ts";
 
 /** The longest that the agent waits between two tries here is 30 s. */
 const TEST_TIMEOUT_MS = 180_000;
@@ -24,6 +24,13 @@ const GOAL_STATE = [
 const READY = "POST health 200";
 const COMPUTE = "GET metadata/metadata/instance/compute 200";
 
+/** By container; the agent does not know that a 0 is padding. */
+const BAD_245 = {
+  "lab.vm_5": [],
+  "lab.vm_10": [245, 3, 168, 63, 129],
+  "lab.vm_11": [0, 245, 4, 168, 63, 129, 16],
+};
+
 const LEASE = `lease {
   interface "eth0";
   fixed-address 10.20.0.9;
@@ -39,7 +46,7 @@ describe.skipIf(!canRunAgents).concurrent("WALinuxAgent 2.7.3 as Debian ships it
 
   beforeAll(async () => {
     await debianTree();
-    host = await openAgentHost({ withoutWireServer: ["lab.vm_5"] });
+    host = await openAgentHost({ insteadOfWireServer: BAD_245 });
   }, BUILD_TIMEOUT_MS);
 
   afterAll(async () => await host[Symbol.asyncDispose]());
@@ -125,17 +132,54 @@ describe.skipIf(!canRunAgents).concurrent("WALinuxAgent 2.7.3 as Debian ships it
   );
 
   test(
-    "finds the wire server in an OFFER that it never takes up; without option 245 it finds none",
+    "finds the wire server in an OFFER that it never takes up; without option 245, and with a bad one, it finds none",
     async () => {
-      await using without = await startAgent(5, { network: "address" });
+      await using stack = new AsyncDisposableStack();
+      const lost = await Promise.all(
+        [5, 10, 11].map((number) => startAgent(number, { network: "address" })),
+      );
+      for (const each of lost) stack.use(each);
       await using agent = await startAgent(6, { network: "address" });
       await host.until("Ready", () => isReady(agent.container));
       expect(host.dhcp.filter((each) => each.endsWith("lab.vm_6"))).toEqual(["DHCPOFFER lab.vm_6"]);
-      await host.until("its failure", () =>
-        without.guest.log().includes("WireProtocol endpoint is None"),
+      for (const { container, guest } of lost) {
+        await host.until(`the failure of ${container.name}`, () =>
+          guest.log().includes("WireProtocol endpoint is None"),
+        );
+        expect(host.dhcp).toContain(`DHCPOFFER ${container.name}`);
+        expect(host.said(container)).toEqual([]);
+      }
+    },
+    TEST_TIMEOUT_MS,
+  );
+
+  test(
+    "without certificates it is Ready; with some that it cannot read, as base64 in one line, it never is",
+    async () => {
+      const change = (data: (text: string) => string) => (text: string) =>
+        text.replace(/<Data>[\s\S]*<\/Data>/, data);
+      await using stack = new AsyncDisposableStack();
+      const [none, oneLine] = [containerOf(12), containerOf(13)];
+      const isCertificates = "comp=certificates";
+      stack.use(
+        host.interfere(
+          alter(
+            none,
+            isCertificates,
+            change(() => ""),
+          ),
+        ),
       );
-      expect(host.dhcp).toContain("DHCPOFFER lab.vm_5");
-      expect(host.said(without.container)).toEqual([]);
+      const joined = change((text) => text.replaceAll("\n", ""));
+      stack.use(host.interfere(alter(oneLine, isCertificates, joined)));
+      const agents = await Promise.all([12, 13].map((number) => startAgent(number)));
+      for (const agent of agents) stack.use(agent);
+      await host.until("a status", () => count(none, "PUT plugin/status 200") > 0);
+      expect(host.reported(none)).toEqual(["Ready"]);
+      const files = agents[0]!.guest.list("/var/lib/waagent");
+      expect(files.filter((name) => name.endsWith(".prv"))).toEqual([]);
+      await host.until("a second detection", () => count(oneLine, "GET versions 200") >= 2);
+      expect(host.reported(oneLine)).toEqual([]);
     },
     TEST_TIMEOUT_MS,
   );
