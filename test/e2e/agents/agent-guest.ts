@@ -148,6 +148,7 @@ export async function startGuest(
     return existsSync(file) ? readFileSync(file, "utf8") : "";
   };
   const owned = stack.move();
+  host.guests.add(owned);
   return {
     run: (...command) => run(inside(command)),
     finish: (...command) => finish(inside(command)),
@@ -155,6 +156,9 @@ export async function startGuest(
     read,
     log: () => read("/var/log/waagent.log"),
     list: (path) => (existsSync(join(root, path)) ? readdirSync(join(root, path)) : []),
-    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+    [Symbol.asyncDispose]: async () => {
+      host.guests.delete(owned);
+      await owned.disposeAsync();
+    },
   };
 }

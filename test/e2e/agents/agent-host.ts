@@ -71,6 +71,8 @@ export type Interference = (
 
 export interface AgentHost extends AsyncDisposable {
   readonly namespace: string;
+  /** Those that are plugged in. They end with the host, also when a test was given up that would have ended them. */
+  readonly guests: Set<AsyncDisposable>;
   readonly exchanges: readonly Exchange[];
   /** Newest per container's name. */
   readonly statuses: ReadonlyMap<string, AgentStatus>;
@@ -201,9 +203,13 @@ export async function openAgentHost(options: HostOptions = {}): Promise<AgentHos
       { name: BRIDGE, bypassQueue: true },
     ),
   );
+  const guests = new Set<AsyncDisposable>();
+  stack.defer(async () => {
+    await Promise.all([...guests].map((guest) => guest[Symbol.asyncDispose]()));
+  });
   const owned = stack.move();
   return {
-    ...{ namespace, exchanges, statuses, dhcp },
+    ...{ namespace, guests, exchanges, statuses, dhcp },
     said: ({ address }) =>
       exchanges.filter(({ from }) => from === formatIpv4(address)).map(inWords),
     reported: (container) =>
