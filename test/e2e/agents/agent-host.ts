@@ -4,12 +4,12 @@ import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { FastifyInstance } from "fastify";
 import pino from "pino";
 import { openDhcpService } from "../../../src/cli/dhcp-service.ts";
+import { readShippedPlaybook } from "../../../src/cli/faults/playbooks.ts";
 import {
   type Assignment,
   createDhcpCounters,
   createOptionProfile,
   INFINITE_SECONDS,
-  type OptionProfile,
   platformRoutes,
 } from "../../../src/dhcp/index.ts";
 import {
@@ -30,6 +30,7 @@ import {
   createHostPlugin,
   createMetadataService,
   createWireServer,
+  FaultBook,
   type HealthReport,
   HOST_PLUGIN_PORT,
   makeIdentity,
@@ -84,6 +85,8 @@ export interface AgentHost extends AsyncDisposable {
   put(container: WireContainer): void;
   /** Stops to serve a container. */
   remove(container: WireContainer): void;
+  /** Begins playbooks that are shipped, for a container; until it is disposed, if they do not end before. */
+  fault(container: WireContainer, ...playbooks: readonly string[]): Disposable;
   /** Every request is shown to it first, until it is disposed. */
   interfere(interference: Interference): Disposable;
   /** What a container asked, in words: `GET goalstate 200`. */
@@ -95,8 +98,6 @@ export interface AgentHost extends AsyncDisposable {
 }
 
 export interface HostOptions {
-  /** What containers are given in place of option 245, octets by the container's name. */
-  readonly insteadOfWireServer?: Readonly<Record<string, readonly number[]>>;
   /** The host plugin's port is closed. */
   readonly withoutHostPlugin?: boolean;
 }
@@ -122,7 +123,9 @@ export async function openAgentHost(options: HostOptions = {}): Promise<AgentHos
   const interferences = new Set<Interference>();
   const identities = new Map<string, Promise<WireIdentity>>();
   const artifacts = new Map<string, Uint8Array>();
+  const faults = new FaultBook(() => performance.now());
   const common = {
+    faults,
     vault: {
       identityOf: (name: string) => {
         const identity = identities.get(name) ?? makeIdentity("LinuxTransport", Date.now());
@@ -193,9 +196,10 @@ export async function openAgentHost(options: HostOptions = {}): Promise<AgentHos
       {
         namespace,
         poller: new Poller(),
-        decide: createChain([
-          createNmPlugin({ findByMac: (mac) => assignmentOf(mac, containers, options) }),
-        ]).decide,
+        decide: createChain([createNmPlugin({ findByMac: (mac) => assignmentOf(mac, containers) })])
+          .decide,
+        findReplyFault: ({ container }, reply) =>
+          container === undefined ? undefined : faults.nextReply(container, reply),
         counters: createDhcpCounters(),
         onExchange: ({ container, replyType }) => dhcp.push(`${replyType} ${container}`),
         log: pino({ enabled: false }),
@@ -223,6 +227,12 @@ export async function openAgentHost(options: HostOptions = {}): Promise<AgentHos
     },
     put: (container) => void containers.set(container.address, container),
     remove: (container) => void containers.delete(container.address),
+    fault: ({ name }, ...playbooks) => {
+      const read = playbooks.map(readShippedPlaybook);
+      const rules = read.flatMap((each) => each.rules);
+      faults.set(name, { ...Object.assign({}, ...read), rules });
+      return { [Symbol.dispose]: () => faults.set(name, undefined) };
+    },
     interfere: (interference) => {
       interferences.add(interference);
       return { [Symbol.dispose]: () => void interferences.delete(interference) };
@@ -258,29 +268,15 @@ function inWords({ service, method, url, status }: Exchange): string {
 function assignmentOf(
   mac: MacAddress,
   containers: ReadonlyMap<Ipv4Address, WireContainer>,
-  { insteadOfWireServer }: HostOptions,
 ): Assignment | undefined {
   const container = [...containers.values()].find((each) => each.mac === mac);
   if (container === undefined) return undefined;
   const gateway = parseIpv4(GATEWAY);
-  const right = createOptionProfile({
+  const profile = createOptionProfile({
     ...{ subnet: parseSubnet(SUBNET), gateway, dns: [], leaseSeconds: INFINITE_SECONDS, mtu: 1500 },
     ...{ wireServer: WIRE_SERVER_ADDRESS, routes: platformRoutes(gateway), authoritative: true },
   });
-  const octets = insteadOfWireServer?.[container.name];
-  const profile = octets === undefined ? right : replaceWireServer(right, octets);
   return { address: container.address, profile, container: container.name };
-}
-
-/** A profile with other octets where option 245 would be. It is the last of what every client gets. */
-function replaceWireServer(profile: OptionProfile, octets: readonly number[]): OptionProfile {
-  const replaced = (all: Uint8Array) => Uint8Array.of(...all.subarray(0, -6), ...octets);
-  return {
-    ...profile,
-    fixed: [...profile.fixed.slice(0, -1), Uint8Array.from(octets)],
-    fixedOctets: replaced(profile.fixedOctets),
-    unaskedOctets: replaced(profile.unaskedOctets),
-  };
 }
 
 /** The `number`th VM of a made-up deployment. */
@@ -321,30 +317,5 @@ export function answer(
     request.resume();
     response.writeHead(status, { "content-length": Buffer.byteLength(body) }).end(body);
     return true;
-  };
-}
-
-/** Changes the text of what one caller is answered. */
-export function alter(
-  { address }: WireContainer,
-  part: string,
-  change: (text: string) => string,
-): Interference {
-  const from = formatIpv4(address);
-  return (_service, request, response) => {
-    if (request.socket.remoteAddress !== from || request.url?.includes(part) !== true) return false;
-    const end = response.end.bind(response);
-    const writeHead = response.writeHead.bind(response);
-    let status = 200;
-    response.writeHead = (code: number) => {
-      status = code;
-      return response;
-    };
-    response.end = (body: unknown) => {
-      const text = change(String(body));
-      writeHead(status, { "content-type": "text/xml", "content-length": Buffer.byteLength(text) });
-      return end(text);
-    };
-    return false;
   };
 }

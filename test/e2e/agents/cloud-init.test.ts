@@ -76,6 +76,27 @@ describe.skipIf(!canRunAgents).concurrent("cloud-init 22.4 as Debian ships it", 
     TEST_TIMEOUT_MS,
   );
 
+  for (const [number, playbook, asked] of [
+    [4, "metadata-400", ["GET metadata/metadata/instance 400"]],
+    [5, "metadata-429", Array.from({ length: 5 }, () => "GET metadata/metadata/instance 429")],
+  ] as const) {
+    test(
+      `asks metadata again, and posts Ready, with the playbook ${playbook}`,
+      async () => {
+        const container = containerOf(number);
+        using _fault = host.fault(container, playbook);
+        await using machine = await boot(container, OVF);
+        expect((await machine.ended).code).toBe(0);
+        expect(host.said(container)).toEqual([
+          ...asked,
+          ...["GET metadata/metadata/instance 200", "GET goalstate 200", "POST health 200"],
+        ]);
+        expect(host.reported(container)).toEqual(["Ready"]);
+      },
+      TEST_TIMEOUT_MS,
+    );
+  }
+
   for (const [part, ovf] of [
     [
       "platform settings",

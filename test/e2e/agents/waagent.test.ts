@@ -7,7 +7,7 @@ import {
   type GuestOptions,
   startGuest,
 } from "./agent-guest.ts";
-import { type AgentHost, alter, answer, containerOf, openAgentHost } from "./agent-host.ts";
+import { type AgentHost, containerOf, openAgentHost } from "./agent-host.ts";
 
 /** The longest that the agent waits between two tries here is 30 s. */
 const TEST_TIMEOUT_MS = 180_000;
@@ -24,12 +24,8 @@ const GOAL_STATE = [
 const READY = "POST health 200";
 const COMPUTE = "GET metadata/metadata/instance/compute 200";
 
-/** By container; the agent does not know that a 0 is padding. */
-const BAD_245 = {
-  "lab.vm_5": [],
-  "lab.vm_10": [245, 3, 168, 63, 129],
-  "lab.vm_11": [0, 245, 4, 168, 63, 129, 16],
-};
+/** By the number of the guest. */
+const BAD_245 = { 5: "dhcp-no-245", 10: "dhcp-245-short", 11: "dhcp-pad-245" };
 
 const LEASE = `lease {
   interface "eth0";
@@ -46,7 +42,7 @@ describe.skipIf(!canRunAgents).concurrent("WALinuxAgent 2.7.3 as Debian ships it
 
   beforeAll(async () => {
     await debianTree();
-    host = await openAgentHost({ insteadOfWireServer: BAD_245 });
+    host = await openAgentHost();
   }, BUILD_TIMEOUT_MS);
 
   afterAll(async () => await host[Symbol.asyncDispose]());
@@ -97,14 +93,12 @@ describe.skipIf(!canRunAgents).concurrent("WALinuxAgent 2.7.3 as Debian ships it
     "goes on after the host plugin said 500, a Ready that was answered 503, telemetry that was answered 429",
     async () => {
       const container = containerOf(2);
-      using _plugin = host.interfere(answer(container, "plugin", "/vmSettings", 500));
-      const busy = host.interfere(answer(container, "wire", "comp=health", 503));
-      const throttle = host.interfere(answer(container, "wire", "comp=telemetry", 429));
+      const throttle = host.fault(container, "hgap-vmsettings-500", "health-503", "telemetry-429");
       await using _agent = await startAgent(2);
-      await host.until("Ready, twice", () => count(container, "POST health 503") >= 2);
-      expect(host.reported(container)).toEqual([]);
-      busy[Symbol.dispose]();
       await host.until("Ready", () => isReady(container));
+      expect(host.reported(container)).toEqual(["Ready"]);
+      expect(count(container, "POST health 503")).toBe(5);
+      expect(host.said(container)).toContain("GET plugin/vmSettings 500");
       await host.until("telemetry", () => count(container, "POST telemetrydata 429") >= 2);
       throttle[Symbol.dispose]();
       await host.until("telemetry", () => count(container, "POST telemetrydata 200") > 0);
@@ -116,13 +110,13 @@ describe.skipIf(!canRunAgents).concurrent("WALinuxAgent 2.7.3 as Debian ships it
     "a Ready that was answered 500 is posted again; with 204 it is given up, and logged",
     async () => {
       const container = containerOf(3);
-      const broken = host.interfere(answer(container, "wire", "comp=health", 500));
+      const broken = host.fault(container, "health-500");
       await using _agent = await startAgent(3);
       await host.until("Ready", () => count(container, "POST health 500") === 1);
       broken[Symbol.dispose]();
       await host.until("Ready again", () => isReady(container));
       const other = containerOf(4);
-      using _empty = host.interfere(answer(other, "wire", "comp=health", 204));
+      using _empty = host.fault(other, "health-204");
       await using agent = await startAgent(4);
       await host.until("the next part", () => host.said(other).includes(COMPUTE));
       expect(count(other, "POST health 204")).toBe(1);
@@ -136,7 +130,10 @@ describe.skipIf(!canRunAgents).concurrent("WALinuxAgent 2.7.3 as Debian ships it
     async () => {
       await using stack = new AsyncDisposableStack();
       const lost = await Promise.all(
-        [5, 10, 11].map((number) => startAgent(number, { network: "address" })),
+        Object.entries(BAD_245).map(([number, playbook]) => {
+          stack.use(host.fault(containerOf(Number(number)), playbook));
+          return startAgent(Number(number), { network: "address" });
+        }),
       );
       for (const each of lost) stack.use(each);
       await using agent = await startAgent(6, { network: "address" });
@@ -156,22 +153,10 @@ describe.skipIf(!canRunAgents).concurrent("WALinuxAgent 2.7.3 as Debian ships it
   test(
     "without certificates it is Ready; with some that it cannot read, as base64 in one line, it never is",
     async () => {
-      const change = (data: (text: string) => string) => (text: string) =>
-        text.replace(/<Data>[\s\S]*<\/Data>/, data);
       await using stack = new AsyncDisposableStack();
       const [none, oneLine] = [containerOf(12), containerOf(13)];
-      const isCertificates = "comp=certificates";
-      stack.use(
-        host.interfere(
-          alter(
-            none,
-            isCertificates,
-            change(() => ""),
-          ),
-        ),
-      );
-      const joined = change((text) => text.replaceAll("\n", ""));
-      stack.use(host.interfere(alter(oneLine, isCertificates, joined)));
+      stack.use(host.fault(none, "certificates-without-data"));
+      stack.use(host.fault(oneLine, "certificates-one-line"));
       const agents = await Promise.all([12, 13].map((number) => startAgent(number)));
       for (const agent of agents) stack.use(agent);
       await host.until("a status", () => count(none, "PUT plugin/status 200") > 0);
@@ -204,9 +189,8 @@ describe.skipIf(!canRunAgents).concurrent("WALinuxAgent 2.7.3 as Debian ships it
       await using agent = await startAgent(8);
       const { container } = agent;
       await host.until("a status", () => count(container, "PUT plugin/status 200") > 0);
-      const gone = host.interfere(answer(container, "wire", "comp=goalstate", 410));
+      using _gone = host.fault(container, "goalstate-410");
       await host.until("410 five times", () => count(container, "GET goalstate 410") >= 5);
-      gone[Symbol.dispose]();
       host.put({ ...container, incarnation: 7 });
       await host.until("the new parts", () =>
         host.exchanges.some(({ url }) => url.includes("type=extensionsConfig&incarnation=7")),
@@ -226,7 +210,39 @@ describe.skipIf(!canRunAgents).concurrent("WALinuxAgent 2.7.3 as Debian ships it
   );
 
   test(
-    "a host plugin that refuses connections keeps this version on its Python from Ready",
+    "a front end that comes back, with an error, then slow, then 410, holds it up for no longer",
+    async () => {
+      await using agent = await startAgent(14);
+      const { container } = agent;
+      await host.until("a status", () => count(container, "PUT plugin/status 200") > 0);
+      using _storm = host.fault(container, "goalstate-storm");
+      const isOver = () => {
+        const said = host.said(container);
+        const gone = said.indexOf("GET goalstate 410");
+        return gone > said.indexOf("GET goalstate 500") && said.includes("GET goalstate 200", gone);
+      };
+      await host.until("error, slow answer, 410, and the goal state", isOver);
+      const seen = count(container, "PUT plugin/status 200");
+      await host.until("a status", () => count(container, "PUT plugin/status 200") > seen);
+      expect(host.reported(container)).toEqual(["Ready"]);
+    },
+    TEST_TIMEOUT_MS,
+  );
+
+  test(
+    "a host plugin that resets its connections keeps this version on its Python from Ready",
+    async () => {
+      const container = containerOf(15);
+      using _refused = host.fault(container, "hgap-refused");
+      await using _agent = await startAgent(15);
+      await host.until("a second detection", () => count(container, "GET versions 200") >= 2);
+      expect(host.reported(container)).toEqual([]);
+    },
+    TEST_TIMEOUT_MS,
+  );
+
+  test(
+    "a host plugin whose port is closed keeps this version on its Python from Ready",
     async () => {
       await using other = await openAgentHost({ withoutHostPlugin: true });
       const container = containerOf(9);
