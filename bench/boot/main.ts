@@ -2,7 +2,8 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { homedir, loadavg, tmpdir } from "node:os";
 import { join } from "node:path";
-import { Command, InvalidArgumentError } from "commander";
+import { Command } from "commander";
+import { positive } from "../arguments.ts";
 import { describeMachine, findingsTable, table, writeReport } from "../dhcp/report.ts";
 import { formatSpread, medianOf, spreadOf } from "../dhcp/statistics.ts";
 import { ByFabric } from "./by-fabric.ts";
@@ -10,12 +11,6 @@ import { ByHand } from "./by-hand.ts";
 import { type Boot, COMMON, OWN, sinceBegin } from "./milestones.ts";
 
 const MORE_MS_MAX = 300;
-
-function positive(text: string): number {
-  const value = Number(text);
-  if (!(value > 0)) throw new InvalidArgumentError("not a number above 0.");
-  return value;
-}
 
 const program = new Command("bench/boot/run")
   .description(

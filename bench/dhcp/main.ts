@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Command, InvalidArgumentError } from "commander";
+import { positive } from "../arguments.ts";
 import { findKeaVersion } from "./kea.ts";
 import { describeMachine, type Finding, findingsTable, writeReport } from "./report.ts";
 import { type Bench, bindings, compare, flood, type Row, slowPlugin, soak } from "./rows.ts";
@@ -15,12 +16,6 @@ interface Arguments {
   readonly rows: readonly string[];
   readonly kea?: string;
   readonly write: boolean;
-}
-
-function positive(text: string): number {
-  const value = Number(text);
-  if (!(value > 0)) throw new InvalidArgumentError("not a number above 0.");
-  return value;
 }
 
 function rowNames(text: string): string[] {

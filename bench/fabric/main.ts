@@ -3,7 +3,8 @@ import { execFile } from "node:child_process";
 import { loadavg } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { Command, InvalidArgumentError } from "commander";
+import { Command } from "commander";
+import { positive } from "../arguments.ts";
 import {
   describeMachine,
   type Finding,
@@ -18,12 +19,6 @@ const NODES = 200;
 const SIZES = [100, 1000, 10_000];
 const PER_NODE = 50;
 const GROWTH_MAX = 1.5;
-
-function positive(text: string): number {
-  const value = Number(text);
-  if (!(value > 0)) throw new InvalidArgumentError("not a number above 0.");
-  return value;
-}
 
 const program = new Command("bench/fabric/run")
   .description(

@@ -2,10 +2,12 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { loadavg, tmpdir } from "node:os";
 import { join } from "node:path";
-import { Command, InvalidArgumentError } from "commander";
+import { Command } from "commander";
 import { startCompaction } from "../../src/store/index.ts";
+import { positive } from "../arguments.ts";
 import { describeMachine, type Finding, findingsTable, writeReport } from "../dhcp/report.ts";
-import { formatSpread, spreadOf } from "../dhcp/statistics.ts";
+import { formatSpread } from "../dhcp/statistics.ts";
+import { median, note, samplesOf } from "../samples.ts";
 import {
   compactionStops,
   listMicroseconds,
@@ -24,12 +26,6 @@ const PLACES: Readonly<Record<SubjectName, string>> = {
 };
 const WATCHES = 1000;
 
-function positive(text: string): number {
-  const value = Number(text);
-  if (!(value > 0)) throw new InvalidArgumentError("not a number above 0.");
-  return value;
-}
-
 const program = new Command("bench/store/run")
   .description(
     "Measures the SQLite store in its own process and through its socket, in a folder under the temporary one, and\n" +
@@ -45,15 +41,6 @@ const { rounds, seconds, write } = program.opts<{
   seconds: number;
   write: boolean;
 }>();
-
-/** Samples by name, in the order of the first of each. */
-const samples = new Map<string, number[]>();
-function note(name: string, value: number): void {
-  samples.set(name, [...(samples.get(name) ?? []), value]);
-  process.stderr.write(`${name}: ${value.toFixed(2)}\n`);
-}
-const samplesOf = (name: string) => samples.get(name) ?? [];
-const median = (name: string) => spreadOf(samplesOf(name)).median;
 
 async function puts(name: SubjectName, subject: Subject): Promise<void> {
   const { perSecond, cpuUs } = await putsPerSecond(subject, seconds);

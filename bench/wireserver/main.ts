@@ -1,20 +1,16 @@
 /** `bench/wireserver/run`: see --help. */
 import { loadavg } from "node:os";
-import { Command, InvalidArgumentError } from "commander";
+import { Command } from "commander";
+import { positive } from "../arguments.ts";
 import { describeMachine, type Finding, findingsTable, writeReport } from "../dhcp/report.ts";
-import { formatSpread, spreadOf } from "../dhcp/statistics.ts";
+import { formatSpread } from "../dhcp/statistics.ts";
+import { median, note, samplesOf } from "../samples.ts";
 import { loadWithWrk, pollAsGuests, startSubject } from "./subject.ts";
 
 const GUESTS = 5_000;
 /** As WALinuxAgent. */
 const POLL_SECONDS = 6;
 const KINDS = ["plain", "wireserver"] as const;
-
-function positive(text: string): number {
-  const value = Number(text);
-  if (!(value > 0)) throw new InvalidArgumentError("not a number above 0.");
-  return value;
-}
 
 const program = new Command("bench/wireserver/run")
   .description(
@@ -33,14 +29,6 @@ const { rounds, seconds, pollSeconds, write } = program.opts<{
   pollSeconds: number;
   write: boolean;
 }>();
-
-const samples = new Map<string, number[]>();
-function note(name: string, value: number): void {
-  samples.set(name, [...(samples.get(name) ?? []), value]);
-  process.stderr.write(`${name}: ${value.toFixed(2)}\n`);
-}
-const samplesOf = (name: string) => samples.get(name) ?? [];
-const median = (name: string) => spreadOf(samplesOf(name)).median;
 
 {
   await using plain = await startSubject("plain");
