@@ -8,7 +8,7 @@ import { renderGoalState } from "./render-documents.ts";
 import type { WireContainer } from "./wire-container.ts";
 import type { WireAuthority } from "./wire-urls.ts";
 
-/** Some 2.5 kB each. */
+/** Some 5 kB each: as bytes, and as text. */
 export const GOAL_STATES_MAX = 16_384;
 
 export const XML_TYPE = "text/xml; charset=utf-8";

@@ -1,5 +1,7 @@
 /** What the wire server knows of the containers that it serves, and whom it tells what they said. */
 
+import type { ContainerIdentity, ExtensionGoal, ExtensionStatus } from "../model/documents.ts";
+import type { RemoteUserDescription } from "../model/guest-config.ts";
 import type { Ipv4Address, Ipv4Subnet } from "../model/ipv4-address.ts";
 import type { MacAddress } from "../model/mac-address.ts";
 
@@ -67,37 +69,14 @@ export interface WireProvisioning {
   readonly guestAgent: boolean;
 }
 
-/** An extension that the guest's agent is to have. */
-export interface WireExtension {
-  readonly name: string;
-  readonly version: string;
-  readonly state: "enabled" | "disabled" | "uninstall";
-  /** Grows with each change of the settings. */
-  readonly seqNo: number;
-  readonly settings: Readonly<Record<string, unknown>>;
-  /** Still readable: they are encrypted to the VM's certificate when they are rendered. */
-  readonly protectedSettings?: Readonly<Record<string, unknown>>;
-  readonly dependsOn: readonly string[];
-  readonly package: { readonly sha256: string; readonly bytes: number };
-}
+/** An extension that the guest's agent is to have. What is protected is encrypted to the VM's certificate when it is rendered. */
+export type WireExtension = ExtensionGoal;
 
 /** An account that the guest's agent makes for a while. */
-export interface WireUser {
-  readonly name: string;
-  readonly password: string;
-  /** ISO 8601 with a time zone. */
-  readonly expires: string;
-}
+export type WireUser = RemoteUserDescription;
 
 /** A certificate that guests of a role get. */
-export interface WireCertificate {
-  /** PEM. */
-  readonly certificate: string;
-  /** PEM, PKCS#8. */
-  readonly privateKey: string;
-  /** SHA-1 of the certificate, 40 upper-case hexadecimal digits. */
-  readonly thumbprint: string;
-}
+export type WireCertificate = ContainerIdentity;
 
 /** Finds the container that has a source address. The port filter makes that address unforgeable. */
 export interface WireDirectory {
@@ -145,16 +124,7 @@ export interface AgentStatus {
   /** `Ready` or `NotReady`, as the agent says. */
   readonly status: string;
   readonly message?: string;
-  readonly extensions: readonly {
-    readonly name: string;
-    readonly version: string;
-    /** `Ready`, `NotReady`, `Installing`, `Unresponsive`. */
-    readonly handler: string;
-    readonly status?: string;
-    readonly code?: number;
-    readonly message?: string;
-    readonly seqNo?: number;
-  }[];
+  readonly extensions: readonly ExtensionStatus[];
 }
 
 /** Why a caller got a 4xx. Plain 404s are not listed: guests probe for services that a host may lack. */

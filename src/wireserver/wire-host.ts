@@ -1,18 +1,12 @@
 /** What the services that face guests need of the host, beside the containers that they serve. */
 
+import type { ContainerIdentity } from "../model/documents.ts";
 import type { FaultStep, WireService } from "../model/playbook.ts";
 import type { EventSource, EventType } from "../model/scheduled-event.ts";
 import type { ApiVersion } from "./metadata/api-versions.ts";
 
 /** A VM's certificate and its key. */
-export interface WireIdentity {
-  /** PEM. */
-  readonly certificate: string;
-  /** PEM, PKCS#8. */
-  readonly privateKey: string;
-  /** SHA-1 of the certificate, 40 upper-case hexadecimal digits: how clients name it. */
-  readonly thumbprint: string;
-}
+export type WireIdentity = ContainerIdentity;
 
 /** Keeps the certificates of VMs. */
 export interface WireVault {
